@@ -1,0 +1,1 @@
+"""An online-learning contextual-bandit server."""

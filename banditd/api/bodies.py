@@ -1,0 +1,81 @@
+"""Take a request's body in: whole, within its limit, in time, and as a typed struct."""
+
+import asyncio
+from typing import TypeVar
+
+import msgspec
+from aiohttp import ClientConnectionError, web
+
+from banditd.config import Config
+from banditd.errors import BadRequest, BodyTooLarge, Unprocessable, UnsupportedMedia
+from banditd.segments.reading import split_path
+
+__all__ = ["decode", "read_body"]
+
+T = TypeVar("T")
+
+
+async def read_body(request: web.BaseRequest, config: Config) -> bytes:
+    """Return the whole body.
+
+    Raises
+    ------
+    UnsupportedMedia
+        It is compressed.
+    BodyTooLarge
+        It is larger than `limits.body_bytes`; the rest is not read.
+    BadRequest
+        It broke off, or took longer than `server.body_timeout`.
+    """
+    limit = config.limits.body_bytes
+    if "Content-Encoding" in request.headers:
+        raise UnsupportedMedia("compressed_body", "compressed bodies are not taken", field="Content-Encoding")
+    if (request.content_length or 0) > limit:
+        raise _too_large(limit)
+    content = request.content
+    if content.is_eof():  # it came with the header: the usual case, and no time limit is needed
+        body = content.read_nowait(-1)
+    else:
+        try:
+            async with asyncio.timeout(config.server.body_timeout_s):
+                parts = []
+                size = 0
+                async for part in content.iter_any():
+                    parts.append(part)
+                    size += len(part)
+                    if size > limit:
+                        raise _too_large(limit)
+                body = b"".join(parts)
+        except TimeoutError:
+            detail = f"the body did not arrive within {config.server.body_timeout_s:g} s"
+            raise BadRequest("body_too_slow", detail) from None
+        except (ClientConnectionError, web.RequestPayloadError, ConnectionError):
+            raise BadRequest("body_broke_off", "the body broke off") from None
+    if len(body) > limit:
+        raise _too_large(limit)
+    return body
+
+
+def decode(decoder: "msgspec.json.Decoder[T]", body: bytes | msgspec.Raw) -> T:
+    """Return what the body describes.
+
+    Raises
+    ------
+    BadRequest
+        It is not JSON.
+    Unprocessable
+        It is JSON, but not what is asked for; names the field.
+    """
+    try:
+        return decoder.decode(body)
+    except msgspec.ValidationError as error:
+        detail, path = split_path(str(error))
+        raise Unprocessable("invalid_value", detail, field=path.lstrip(".") or None) from None
+    except RecursionError:
+        raise Unprocessable("too_deep", "is nested too deeply", field=None) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BadRequest("malformed_json", str(error).replace("`", "")) from None
+
+
+def _too_large(limit: int) -> BodyTooLarge:
+    return BodyTooLarge("body_too_large", f"must be at most {limit} bytes")

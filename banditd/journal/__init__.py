@@ -1,0 +1,1 @@
+"""The ordered log of outcomes, and the decisions they come from."""

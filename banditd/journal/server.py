@@ -1,0 +1,150 @@
+"""The journal process: owns the store, commits what is waiting, and tells every worker.
+
+Started by `banditd.journal.process` as ``python -m banditd.journal.server STORE SOCKET
+DURABILITY``; it ends when its standard input closes, which is when its parent is gone.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, cast
+
+import apsw
+import uvloop
+
+from banditd.errors import BanditdError
+from banditd.journal.commands import Answer, Command
+from banditd.journal.database import Durability
+from banditd.journal.protocol import OutcomeRow
+from banditd.journal.store import Store
+from banditd.journal.wire import FrameReader, Update, decode_commands, frame
+from banditd.logs import configure, get_logger
+
+__all__ = ["EXIT_REFUSED", "EXIT_SYNC_FAILED", "JournalServer", "main"]
+
+EXIT_REFUSED: Final = 65  # EX_DATAERR: the file is not a store that this process may own
+EXIT_SYNC_FAILED: Final = 74  # EX_IOERR: what the disk holds is unknown, so the process must not go on
+_BATCH_AT_MOST: Final = 1_024  # commands in one commit
+_TICK_S: Final = 0.005  # how late a window may close
+_OUTCOMES_PER_UPDATE: Final = 256
+
+log = get_logger()
+
+
+class _Worker(asyncio.Protocol):
+    """One worker's connection."""
+
+    def __init__(self, server: "JournalServer") -> None:
+        self._server = server
+        self._reader = FrameReader()
+        self.transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.Transport", transport)
+        self.transport.set_write_buffer_limits(high=1 << 26)
+        self._server.workers.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._server.workers.discard(self)
+        self.transport = None
+
+    def data_received(self, data: bytes) -> None:
+        for body in self._reader.feed(data):
+            for command in decode_commands(body):
+                self._server.submit(self, command)
+
+    def send(self, update: Update) -> None:
+        if self.transport is not None:
+            self.transport.write(frame(update))
+
+
+class JournalServer:
+    """Group commit without a timer: one transaction for all that waits, then the next."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._loop = asyncio.get_running_loop()
+        self._waiting: list[tuple[_Worker, Command]] = []
+        self._scheduled = False
+        self.workers: set[_Worker] = set()
+
+    def submit(self, worker: _Worker, command: Command) -> None:
+        """Put a command into the next commit."""
+        self._waiting.append((worker, command))
+        self._schedule()
+
+    def tick(self) -> None:
+        """Close what is due, again and again."""
+        if self._store.is_due():
+            self._schedule()
+        self._loop.call_later(_TICK_S, self.tick)
+
+    def new_worker(self) -> _Worker:
+        """Return the protocol of a new connection."""
+        return _Worker(self)
+
+    def _schedule(self) -> None:
+        if not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self._commit)
+
+    def _commit(self) -> None:
+        self._scheduled = False
+        batch, self._waiting = self._waiting[:_BATCH_AT_MOST], self._waiting[_BATCH_AT_MOST:]
+        try:
+            applied = self._store.apply([command for _, command in batch])
+        except apsw.IOError as error:
+            log.critical("sync_failed", error=str(error))
+            sys.stdout.flush()
+            os._exit(EXIT_SYNC_FAILED)
+        self._tell([worker for worker, _ in batch], applied.answers, applied.outcomes)
+        if self._waiting or self._store.is_due():
+            self._schedule()
+
+    def _tell(self, askers: Sequence[_Worker], answers: Sequence[Answer], outcomes: list[OutcomeRow]) -> None:
+        while len(outcomes) > _OUTCOMES_PER_UPDATE:
+            part, outcomes = outcomes[:_OUTCOMES_PER_UPDATE], outcomes[_OUTCOMES_PER_UPDATE:]
+            for worker in self.workers:
+                worker.send(Update(part, []))
+        mine: dict[_Worker, list[Answer]] = {}
+        for worker, answer in zip(askers, answers, strict=True):
+            mine.setdefault(worker, []).append(answer)
+        for worker in self.workers:
+            if outcomes or worker in mine:
+                worker.send(Update(outcomes, mine.get(worker, [])))
+
+
+async def _serve(store: Store, socket_path: str) -> None:
+    loop = asyncio.get_running_loop()
+    done = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, lambda: None)  # the parent decides: it closes our standard input
+    server = JournalServer(store)
+    listener = await loop.create_unix_server(server.new_worker, socket_path)
+    loop.add_reader(sys.stdin.fileno(), lambda: os.read(sys.stdin.fileno(), 1) or done.set())
+    server.tick()
+    await done.wait()
+    listener.close()
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Own the store until the parent is gone; return the exit code."""
+    store_path, socket_path, durability = arguments
+    configure()
+    try:
+        store = Store(Path(store_path), durability=cast("Durability", durability))
+    except BanditdError as error:
+        log.error("store_refused", code=error.code, detail=error.detail)
+        return EXIT_REFUSED
+    try:
+        uvloop.run(_serve(store, socket_path))
+    finally:
+        store.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

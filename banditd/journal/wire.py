@@ -1,0 +1,70 @@
+"""Frames on the journal's socket: a length, then one MessagePack value.
+
+A client sends lists of commands; the server sends `Update`s. Answers come in the order of
+the commands, so neither side needs numbers. The outcomes of an update were committed with
+its answers or before, and come first.
+"""
+
+import struct
+from typing import Final
+
+import msgspec
+
+from banditd.journal.commands import Answer, Command
+from banditd.journal.protocol import OutcomeRow
+
+__all__ = ["FRAME_BYTES_MAX", "FrameReader", "Update", "decode_commands", "decode_update", "frame"]
+
+FRAME_BYTES_MAX: Final = 1 << 30  # a snapshot of a large model is one frame
+_LENGTH: Final = struct.Struct(">I")
+
+
+class Update(msgspec.Struct, frozen=True, array_like=True):
+    """New outcomes of the store, then answers to the client's oldest open commands."""
+
+    outcomes: list[OutcomeRow]
+    answers: list[Answer]
+
+
+_encode = msgspec.msgpack.Encoder().encode
+decode_commands = msgspec.msgpack.Decoder(list[Command]).decode
+decode_update = msgspec.msgpack.Decoder(Update).decode
+
+
+def frame(value: object) -> bytes:
+    """Return `value` with its length before it."""
+    body = _encode(value)
+    return _LENGTH.pack(len(body)) + body
+
+
+class FrameReader:
+    """Cuts a byte stream into frames."""
+
+    __slots__ = ("_buffer",)
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Return the frames that are whole now.
+
+        Raises
+        ------
+        ValueError
+            A length is larger than any frame may be: the stream is not one of ours.
+        """
+        buffer = self._buffer
+        buffer += data
+        frames = []
+        start = 0
+        while len(buffer) - start >= _LENGTH.size:
+            (size,) = _LENGTH.unpack_from(buffer, start)
+            if size > FRAME_BYTES_MAX:
+                raise ValueError(f"a frame of {size} bytes")
+            end = start + _LENGTH.size + size
+            if len(buffer) < end:
+                break
+            frames.append(bytes(buffer[start + _LENGTH.size : end]))
+            start = end
+        del buffer[:start]
+        return frames

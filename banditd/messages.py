@@ -1,0 +1,163 @@
+"""The bodies of requests and replies; `/openapi.json` is generated from these structs."""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+__all__ = [
+    "ActivateReply",
+    "Interval",
+    "Problem",
+    "RankReply",
+    "RankRequest",
+    "Ranked",
+    "RewardReply",
+    "RewardRequest",
+    "SegmentInfo",
+    "SegmentList",
+    "StateDigest",
+    "Version",
+]
+
+_EVENT_ID = "1 to 256 bytes of UTF-8 without control characters"
+
+EventId = Annotated[str, Meta(description=f"Id of the decision: {_EVENT_ID}.", examples=["visit-7f3a"])]
+
+
+class RankRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Ask which of these actions this user should see now."""
+
+    actions: Annotated[
+        msgspec.Raw,
+        Meta(
+            description="The options, in the caller's order, with different ids.",
+            extra_json_schema={
+                "type": "array",
+                "minItems": 1,
+                "maxItems": 1000,
+                "items": {"$ref": "#/components/schemas/Action"},
+            },
+        ),
+    ]
+    context: Annotated[
+        msgspec.Raw,
+        Meta(
+            description="The features of the moment: numbers, strings, booleans, lists of them, and objects.",
+            extra_json_schema={"type": "object", "examples": [{"device": "mobile", "hour": 21}]},
+        ),
+    ] = msgspec.Raw(b"{}")
+    event_id: Annotated[str, Meta(description=f"The caller's id of this decision: {_EVENT_ID}. Made if absent.")] | None = None
+    segment: Annotated[str, Meta(description="The segment to use; otherwise the rules decide.")] | None = None
+    user: Annotated[str, Meta(description="Who is asking; kept only as a keyed hash.")] | None = None
+    exclude: Annotated[list[str], Meta(description="Ids of actions that must not be chosen.")] = []
+    activate: Annotated[
+        bool, Meta(description="False: not learned from until it is activated; without that it lapses.")
+    ] = True
+
+
+class Action(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One option."""
+
+    id: Annotated[str, Meta(description=_EVENT_ID, examples=["shoe-7"])]
+    features: Annotated[dict[str, Any], Meta(description="As in a context.", examples=[{"price": 59.9}])] = {}
+
+
+class Version(msgspec.Struct, frozen=True):
+    """Which state of the policy decided: its epoch, and the last outcome it had learned from."""
+
+    epoch: int
+    seq: int
+
+
+class Ranked(msgspec.Struct, frozen=True):
+    """An action and the probability with which it is played; 0 if it was excluded."""
+
+    id: str
+    probability: float
+
+
+class RankReply(msgspec.Struct, frozen=True):
+    """The choice and the distribution that it was drawn from."""
+
+    event_id: str
+    segment: str
+    version: Version
+    chosen: Annotated[str, Meta(description="Id of the action to show.")]
+    ranking: Annotated[
+        list[Ranked], Meta(description="Every action: the chosen one first, then by probability, excluded ones last.")
+    ]
+    expires_at: Annotated[float, Meta(description="When the reward window closes, in UTC seconds since 1970.")]
+
+
+class RewardRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Say how good a decision turned out."""
+
+    event_id: EventId
+    reward: Annotated[float, Meta(description="Larger is better.", examples=[1.0])]
+    reward_id: Annotated[str, Meta(description="The caller's id of this reward: a repeat counts once.")] | None = None
+
+
+class RewardReply(msgspec.Struct, frozen=True):
+    """What became of the reward."""
+
+    status: Annotated[
+        Literal["joined", "pending", "duplicate"],
+        Meta(
+            description="joined: learned from now. pending: kept until the window closes or the decision is activated. "
+            "duplicate: counted before."
+        ),
+    ]
+
+
+class ActivateReply(msgspec.Struct, frozen=True):
+    """The decision will be learned from."""
+
+    event_id: str
+    status: Literal["activated"] = "activated"
+
+
+class Interval(msgspec.Struct, frozen=True):
+    """Mean reward of the outcomes so far, with a 95 % interval that holds however often one looks."""
+
+    mean: float | None
+    lower: float | None
+    upper: float | None
+
+
+class StateDigest(msgspec.Struct, frozen=True):
+    """BLAKE2b-128 of the policy's state in hex: two folds of the same log have the same."""
+
+    epoch: int
+    seq: int
+    digest: str
+
+
+class SegmentInfo(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A group of traffic with a policy of its own."""
+
+    name: str
+    policy: Annotated[dict[str, Any], Meta(description="The policy's settings, defaults written out.")]
+    version: Version
+    decisions: int
+    outcomes: int
+    reward: Interval
+    state: StateDigest | None = None
+
+
+class SegmentList(msgspec.Struct, frozen=True):
+    """All segments, in the order of their rules."""
+
+    segments: list[SegmentInfo]
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """What went wrong (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: Annotated[str, Meta(description="Stable and machine-readable.")]
+    request_id: str
+    field: Annotated[str, Meta(description="Path of the value at fault, such as actions[3].id.")] | None = None

@@ -1,0 +1,122 @@
+"""From a request's bytes to the values that policies take; what was read lately is not read again."""
+
+from typing import Any, Final
+
+import msgspec
+
+from policies.errors import InvalidInput
+from policies.features import Action, Context, Limits
+
+__all__ = ["Reader", "split_path"]
+
+_ACTIONS_KEPT: Final = 20_000  # per generation; an action of a catalogue comes again and again
+
+
+class _ActionJson(msgspec.Struct, forbid_unknown_fields=True):
+    id: str
+    features: dict[str, Any] = {}
+
+
+_decode_object = msgspec.json.Decoder(dict[str, Any]).decode
+_decode_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_decode_action = msgspec.json.Decoder(_ActionJson).decode
+
+
+class Reader:
+    """Checks and encodes contexts and actions, within limits.
+
+    Actions are kept by their bytes in two generations: when the young one is full it becomes
+    the old one, so memory is bounded and an action in use is never forgotten.
+    """
+
+    def __init__(self, limits: Limits, *, actions: int) -> None:
+        self._limits = limits
+        self._actions_at_most = actions
+        self._young: dict[bytes, Action] = {}
+        self._old: dict[bytes, Action] = {}
+
+    def context(self, raw: msgspec.Raw) -> Context:
+        """Return the context that a JSON object describes.
+
+        Raises
+        ------
+        InvalidInput
+            Not an object, or a value breaks a rule of `policies.features`.
+        """
+        try:
+            return Context.of(_decode_object(raw), limits=self._limits)
+        except InvalidInput as error:
+            raise error.under("context") from None
+        except (msgspec.ValidationError, RecursionError) as error:
+            raise _invalid("context", error) from None
+
+    def actions(self, raw: msgspec.Raw) -> tuple[Action, ...]:
+        """Return the actions that a JSON list describes.
+
+        Raises
+        ------
+        InvalidInput
+            Not a list of 1 to `limits.actions` actions with different ids, or one of them breaks a rule.
+        """
+        try:
+            parts = _decode_list(raw)
+        except (msgspec.ValidationError, RecursionError) as error:
+            raise _invalid("actions", error) from None
+        if not 1 <= len(parts) <= self._actions_at_most:
+            detail = f"must hold 1 to {self._actions_at_most} actions, not {len(parts)}"
+            raise InvalidInput("action_count", "actions", detail)
+        young = self._young
+        actions = []
+        for part in parts:
+            key = bytes(part)
+            actions.append(young.get(key) or self._read(key, len(actions)))
+        if len({action.id for action in actions}) != len(actions):
+            raise _duplicate(actions)
+        return tuple(actions)
+
+    def _read(self, key: bytes, index: int) -> Action:
+        action = self._old.get(key)
+        if action is None:
+            try:
+                fields = _decode_action(key)
+                action = Action.of(fields.id, fields.features, limits=self._limits)
+            except InvalidInput as error:
+                raise error.under(f"actions[{index}]") from None
+            except (msgspec.ValidationError, RecursionError) as error:
+                raise _invalid(f"actions[{index}]", error) from None
+        if len(self._young) >= _ACTIONS_KEPT:
+            self._old, self._young = self._young, {}
+        self._young[key] = action
+        return action
+
+
+def _invalid(field: str, error: Exception) -> InvalidInput:
+    if isinstance(error, RecursionError):
+        return InvalidInput("too_deep", field, "is nested too deeply")
+    detail, path = split_path(str(error))
+    return InvalidInput("invalid_value", f"{field}{path}", detail)
+
+
+def split_path(message: str) -> tuple[str, str]:
+    """Return a msgspec message as a sentence and the path in it: ``"[3].id"``, ``".x"`` or empty.
+
+    An unknown field's name is made part of the path, since that is the field at fault.
+    """
+    detail, _, path = message.partition(" - at `$")
+    path = path.removesuffix("`")
+    prefix = "Object contains unknown field `"
+    if detail.startswith(prefix):
+        return "is no field here", f"{path}.{detail[len(prefix) : -1]}"
+    prefix = "Object missing required field `"
+    if detail.startswith(prefix):
+        return "is missing", f"{path}.{detail[len(prefix) : -1]}"
+    return detail[:1].lower() + detail[1:].replace("`", ""), path
+
+
+def _duplicate(actions: list[Action]) -> InvalidInput:
+    seen: set[str] = set()
+    for index, action in enumerate(actions):
+        if action.id in seen:
+            return InvalidInput("duplicate_action", f"actions[{index}].id", f"{action.id!r} comes twice")
+        seen.add(action.id)
+    raise AssertionError("no id comes twice")

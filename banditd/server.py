@@ -1,0 +1,142 @@
+"""One server process: journal, service and HTTP, from start to a clean end."""
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import AsyncIterator, Callable
+from typing import Final
+
+from aiohttp import http_parser, web
+
+from banditd.api.app import Api
+from banditd.build import banditd_version, build_id
+from banditd.config import Config, diff_reload
+from banditd.errors import BanditdError, ConfigError
+from banditd.journal.process import JournalProcess, start_journal
+from banditd.keys import Keyring
+from banditd.logs import get_logger, set_level
+from banditd.service import Service
+
+__all__ = ["EXIT_CONFIG", "EXIT_JOURNAL", "serve"]
+
+EXIT_CONFIG: Final = 2
+EXIT_JOURNAL: Final = 70  # EX_SOFTWARE: the journal could not be kept alive
+_DRAIN_S: Final = 10.0  # how long requests under way may take when the server is told to end
+_BACKLOG: Final = 1_024
+
+log = get_logger()
+
+
+async def serve(config: Config, *, reread: Callable[[], Config]) -> int:
+    """Serve until a signal, and return the exit code.
+
+    Parameters
+    ----------
+    reread
+        Reads the configuration anew when SIGHUP comes.
+    """
+    _require_fast_parser()
+    try:
+        async with _journal(config) as process:
+            service = Service(config, process.journal, Keyring.load_or_create(config.keyring_path))
+            process.watch(service.journal_is_back)
+            async with _http(Api(service), config) as address:
+                await service.start()
+                log.info("serving", address=address, version=banditd_version(), build=build_id(), pid=os.getpid())
+                code = await _until_told(service, process, reread)
+                log.info("stopping")
+            await service.close()
+            return code
+    except ConfigError as error:
+        log.error("config_refused", code=error.code, field=error.field, detail=error.detail)
+        return EXIT_CONFIG
+    except BanditdError as error:
+        log.error("start_failed", code=error.code, detail=error.detail)
+        return EXIT_JOURNAL
+
+
+@contextlib.asynccontextmanager
+async def _journal(config: Config) -> AsyncIterator[JournalProcess]:
+    store = config.store
+    process = await start_journal(
+        config.store_path, durability=store.durability, queue=store.queue, deadline_s=store.deadline_s
+    )
+    try:
+        yield process
+    finally:
+        await process.stop()
+
+
+@contextlib.asynccontextmanager
+async def _http(api: Api, config: Config) -> AsyncIterator[str]:
+    """Listen before the logs are folded, so that liveness can be asked; readiness comes later."""
+    server = config.server
+    runner = web.ServerRunner(
+        web.Server(api, access_log=None, auto_decompress=False, keepalive_timeout=server.keepalive_s),
+        shutdown_timeout=_DRAIN_S,
+    )
+    await runner.setup()
+    try:
+        if server.uds:
+            await web.UnixSite(runner, server.uds, backlog=_BACKLOG).start()
+            address = f"unix:{server.uds}"
+        else:
+            site = web.TCPSite(runner, server.host, server.port, backlog=_BACKLOG)
+            try:
+                await site.start()
+            except OSError as error:
+                raise ConfigError("cannot_listen", f"{error.strerror or error}", field="server.port") from None
+            host, port = runner.addresses[0][:2]
+            address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        yield address
+    finally:
+        await runner.cleanup()
+
+
+async def _until_told(service: Service, process: JournalProcess, reread: Callable[[], Config]) -> int:
+    loop = asyncio.get_running_loop()
+    told = asyncio.Event()
+    reload_wanted = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, told.set)
+    loop.add_signal_handler(signal.SIGHUP, reload_wanted.set)
+
+    async def reload_when_wanted() -> None:
+        while True:
+            await reload_wanted.wait()
+            reload_wanted.clear()
+            await _reload(service, reread)
+
+    reloader = asyncio.create_task(reload_when_wanted(), name="reloader")
+    waiter = asyncio.create_task(told.wait(), name="signal")
+    try:
+        await asyncio.wait({reloader, waiter, process.failed}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in (reloader, waiter):
+            task.cancel()
+        await asyncio.gather(reloader, waiter, return_exceptions=True)
+    if process.failed.done():
+        log.critical("journal_failed", detail=process.failed.result())
+        return EXIT_JOURNAL
+    return 0
+
+
+async def _reload(service: Service, reread: Callable[[], Config]) -> None:
+    """Take over what can be taken over of the configuration as it is now, and say what cannot."""
+    try:
+        config = reread()
+        taken, needs_restart = diff_reload(service.config, config)
+        await service.apply(config)
+        set_level(config.log.level)
+    except BanditdError as error:
+        log.error("reload_refused", code=error.code, field=error.field, detail=error.detail)
+        return
+    log.info("reloaded", taken=taken, needs_restart=needs_restart)
+
+
+def _require_fast_parser() -> None:
+    if http_parser.HttpRequestParser is http_parser.HttpRequestParserPy:
+        log.warning("slow_http_parser", detail="aiohttp runs without its C parser: half the speed")
+
+

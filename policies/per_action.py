@@ -1,0 +1,78 @@
+"""Statistics per action id, for at most so many ids.
+
+An id that is new when the table is full takes the place of the one whose last
+lesson lies furthest back: that one is then as unknown as one never seen.
+
+The payload is JSON, ``[[id, number, ...], ...]``, the least recently learned id first.
+Python writes a float so that reading it gives the same float, hence the same table
+gives the same bytes and the bytes give the same table.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from policies.errors import StateInvalid
+
+__all__ = ["PerAction"]
+
+
+class PerAction:
+    """A bounded table: action id → tuple of floats, in the order of the last lesson.
+
+    Parameters
+    ----------
+    width
+        Numbers per id.
+    max_actions
+        Ids kept.
+    """
+
+    __slots__ = ("_max_actions", "_values", "_width", "values")
+
+    def __init__(self, *, width: int, max_actions: int) -> None:
+        self._width = width
+        self._max_actions = max_actions
+        self._values: dict[str, tuple[float, ...]] = {}
+        self.values: Mapping[str, tuple[float, ...]] = MappingProxyType(self._values)
+
+    def put(self, action_id: str, values: tuple[float, ...]) -> str | None:
+        """Replace the numbers of one id and return the id that had to go for it, if any."""
+        table = self._values
+        forgotten = None
+        if table.pop(action_id, None) is None and len(table) >= self._max_actions:
+            forgotten = next(iter(table))
+            del table[forgotten]
+        table[action_id] = values
+        return forgotten
+
+    def dumps(self) -> bytes:
+        """Return the whole table as JSON."""
+        return json.dumps([[key, *values] for key, values in self._values.items()], separators=(",", ":")).encode()
+
+    def loads(self, payload: bytes) -> None:
+        """Replace the table with one that `dumps` wrote.
+
+        Raises
+        ------
+        StateInvalid
+            It is not such a table; the one in place stays.
+        """
+        try:
+            rows = json.loads(payload)
+            table = {str(row[0]): tuple(map(_finite, row[1:])) for row in rows}
+        except (ValueError, TypeError, LookupError, RecursionError):
+            raise StateInvalid("not a table of numbers per action") from None
+        if len(table) != len(rows) or len(table) > self._max_actions:
+            raise StateInvalid("the table holds an action twice, or too many")
+        if any(len(values) != self._width for values in table.values()):
+            raise StateInvalid(f"the table does not hold {self._width} numbers per action")
+        self._values = table
+        self.values = MappingProxyType(table)
+
+
+def _finite(value: object) -> float:
+    if type(value) is not float or not math.isfinite(value):
+        raise ValueError
+    return value

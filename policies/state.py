@@ -1,0 +1,58 @@
+"""The envelope round every policy's state: what it is, and that it is whole.
+
+=======  =====================================================================
+bytes    meaning
+=======  =====================================================================
+8        magic, ``b"banditd\\x01"``: the last byte is the version of this format
+16       BLAKE2b of the body
+…        body: the policy kind, LF, its spec as JSON, LF, the payload
+=======  =====================================================================
+"""
+
+import hashlib
+import json
+from dataclasses import asdict
+from typing import Any, cast
+
+from policies.errors import StateInvalid
+from policies.protocol import PolicySpec
+
+__all__ = ["seal", "spec_bytes", "unseal"]
+
+_MAGIC = b"banditd\x01"
+_CHECKSUM_BYTES = 16
+
+
+def spec_bytes(spec: PolicySpec) -> bytes:
+    """Return the spec as canonical JSON, every default written out."""
+    return json.dumps({"kind": spec.kind, **asdict(cast("Any", spec))}, sort_keys=True, separators=(",", ":")).encode()
+
+
+def seal(spec: PolicySpec, payload: bytes) -> bytes:
+    """Return `payload` in an envelope that `unseal` accepts for the same spec."""
+    body = b"\n".join((spec.kind.encode(), spec_bytes(spec), payload))
+    return _MAGIC + _checksum(body) + body
+
+
+def unseal(spec: PolicySpec, state: bytes) -> bytes:
+    """Return the payload of an envelope.
+
+    Raises
+    ------
+    StateInvalid
+        It is cut short or altered, of another format, or of another kind or spec.
+    """
+    body_at = len(_MAGIC) + _CHECKSUM_BYTES
+    if not state.startswith(_MAGIC):
+        raise StateInvalid("not a policy state of this format")
+    body = state[body_at:]
+    if state[len(_MAGIC) : body_at] != _checksum(body):
+        raise StateInvalid("the state is damaged: its checksum does not match")
+    kind, written_spec, payload = body.split(b"\n", 2)
+    if (kind, written_spec) != (spec.kind.encode(), spec_bytes(spec)):
+        raise StateInvalid("the state belongs to another policy or spec")
+    return payload
+
+
+def _checksum(body: bytes) -> bytes:
+    return hashlib.blake2b(body, digest_size=_CHECKSUM_BYTES).digest()

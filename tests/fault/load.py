@@ -1,0 +1,139 @@
+"""The load: what clients do with their decisions, each answer written into the ledger."""
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any
+
+import aiohttp
+import orjson
+
+from tests.fault.ledger import Entry, Promise
+from tests.fault.server import SEGMENTS, WINDOW_S
+
+__all__ = ["Client", "new_entry", "use"]
+
+
+class Client:
+    """Calls of the API that put every answer into the ledger."""
+
+    def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
+        self._session = session
+        self._url = url
+        self.wrong: list[str] = []
+        self.statuses: Counter[str] = Counter()
+
+    async def rank(self, entry: Entry) -> bool:
+        """Send an entry's rank; True if it is now certain."""
+        status, body = await self._post("/v1/rank", entry.request)
+        if status != 200:
+            return False
+        if entry.answer is not None and entry.answer != body:
+            self.wrong.append(f"{entry.event_id}: answered {body}, at first {entry.answer}")
+        entry.answer = body
+        return True
+
+    async def reward(self, entry: Entry, promise: Promise) -> None:
+        """Send a reward."""
+        request = {"event_id": entry.event_id, "reward": promise.value, "reward_id": promise.reward_id}
+        status, body = await self._post("/v1/reward", request)
+        before = promise.call
+        if status == 200:
+            if before == "refused":
+                self.wrong.append(f"{entry.event_id}: reward {promise.reward_id} was late and then {body['status']}")
+            if before == "done" and body["status"] != "duplicate":
+                self.wrong.append(f"{entry.event_id}: the repeated {promise.reward_id} was {body['status']}")
+            promise.call = "done"
+        elif status == 410:
+            if before == "done":
+                self.wrong.append(f"{entry.event_id}: reward {promise.reward_id} was counted and then late")
+            promise.call = "refused"
+        elif status == 404:
+            self.wrong.append(f"{entry.event_id}: unknown to the reward after its rank was acknowledged")
+
+    async def activate(self, entry: Entry) -> None:
+        """Activate a deferred decision."""
+        before, entry.activation = entry.activation, "in doubt" if entry.activation == "unsent" else entry.activation
+        status, _ = await self._post(f"/v1/events/{entry.event_id}/activate", {})
+        if status == 200:
+            if before == "refused":
+                self.wrong.append(f"{entry.event_id}: activated after it had been too late")
+            entry.activation = "done"
+        elif status == 410:
+            if before == "done":
+                self.wrong.append(f"{entry.event_id}: too late to activate after it was activated")
+            entry.activation = "refused"
+        elif status == 404:
+            self.wrong.append(f"{entry.event_id}: unknown to the activation after its rank was acknowledged")
+
+    async def state(self, segment: str) -> tuple[int, str]:
+        """Return the seq of a segment's lane and the digest of its policy's state."""
+        async with self._session.get(f"{self._url}/v1/segments/{segment}", params={"digest": "true"}) as response:
+            state = (await response.json())["state"]
+        if state["epoch"] != 1:
+            self.wrong.append(f"{segment}: is in epoch {state['epoch']}, though nothing was changed")
+        return state["seq"], state["digest"]
+
+    async def ready(self) -> bool:
+        """Return whether the server says that it is ready."""
+        try:
+            async with self._session.get(f"{self._url}/readyz") as response:
+                return response.status == 200
+        except (aiohttp.ClientError, TimeoutError):
+            return False
+
+    async def _post(self, path: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        try:
+            async with self._session.post(f"{self._url}{path}", data=orjson.dumps(body)) as response:
+                text = await response.read()
+        except (aiohttp.ClientError, TimeoutError) as error:
+            self.statuses[type(error).__name__] += 1
+            return 0, {}
+        self.statuses[str(response.status)] += 1
+        if response.status not in {200, 404, 410, 503}:
+            self.wrong.append(f"{path}: {response.status} {text[:300]!r}")
+        return response.status, orjson.loads(text)
+
+
+def new_entry(number: int, rng: random.Random) -> Entry:
+    """Return a decision to ask for: any segment, a few actions, some excluded, some deferred."""
+    name = rng.choice(list(SEGMENTS))
+    segment = SEGMENTS[name]
+    actions = [{"id": f"a{i}", "features": {"i": i, "w": rng.random()}} for i in range(rng.randint(2, 5))]
+    deferred = rng.random() < 0.25
+    event_id = f"e{number}"
+    request = {
+        "event_id": event_id,
+        "segment": name,
+        "context": {"hour": rng.randrange(24), "device": rng.choice(["mobile", "desk"]), "x": rng.random()},
+        "actions": actions,
+        "exclude": ["a0"] if rng.random() < 0.2 else [],
+        "activate": not deferred,
+    }
+    return Entry(event_id, f"{name}/main", segment.aggregate, segment.default, request, deferred)
+
+
+async def use(client: Client, entry: Entry, rng: random.Random) -> None:
+    """Do with one decision what its owner may: reward it, again, once more, late or never, and activate it."""
+    if not await client.rank(entry):
+        return
+    if rng.random() < 0.05:
+        await asyncio.sleep(rng.random() * 1.5 * WINDOW_S)
+    steps: list[Callable[[], Awaitable[None]]] = []
+    if rng.random() < 0.7:
+        for i in range(rng.randint(1, 3) if entry.aggregate == "sum" else 1):
+            promise = Promise(f"r{i}", rng.randrange(5) / 4)
+            steps.append(partial(_reward_first, client, entry, promise))
+            if rng.random() < 0.15:
+                steps.append(partial(client.reward, entry, promise))
+    if entry.deferred and rng.random() < 0.7:
+        steps.insert(rng.randint(0, len(steps)), partial(client.activate, entry))
+    for step in steps:
+        await step()
+
+
+async def _reward_first(client: Client, entry: Entry, promise: Promise) -> None:
+    entry.rewards.append(promise)
+    await client.reward(entry, promise)
