@@ -7,7 +7,7 @@ from importlib.metadata import version
 import numpy as np
 from numpy.lib import introspect
 
-__all__ = ["build_id", "banditd_version"]
+__all__ = ["banditd_version", "build_id"]
 
 
 @cache

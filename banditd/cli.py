@@ -60,7 +60,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def _serve(options: argparse.Namespace) -> int:
     given: dict[str, Any] = {
-        f"server.{name}": getattr(options, name) for name in ("host", "port", "uds") if getattr(options, name) is not None
+        f"server.{name}": getattr(options, name)
+        for name in ("host", "port", "uds")
+        if getattr(options, name) is not None
     }
     if options.insecure:
         given["server.insecure"] = True

@@ -1,11 +1,12 @@
 """The bodies of requests and replies; `/openapi.json` is generated from these structs."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import Meta
 
 __all__ = [
+    "Action",
     "ActivateReply",
     "Interval",
     "Problem",
@@ -20,9 +21,20 @@ __all__ = [
     "Version",
 ]
 
-_EVENT_ID = "1 to 256 bytes of UTF-8 without control characters"
+# What `extra_json_schema` says is for readers and generators of clients. The service checks the limits in force, which
+# can be configured.
+_ID: Final = "1 to 256 bytes of UTF-8 without control characters"
+_ID_SCHEMA: Final = {"minLength": 1, "maxLength": 256, "pattern": "^[^\\x00-\\x1f\\x7f]*$"}
+_FEATURES_SCHEMA: Final = {"$ref": "#/components/schemas/Features"}
 
-EventId = Annotated[str, Meta(description=f"Id of the decision: {_EVENT_ID}.", examples=["visit-7f3a"])]
+EventId = Annotated[
+    str,
+    Meta(description=f"Id of the decision: {_ID}.", examples=["visit-7f3a"], extra_json_schema=_ID_SCHEMA),
+]
+
+
+def _no_features() -> msgspec.Raw:
+    return msgspec.Raw(b"{}")
 
 
 class RankRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -43,13 +55,23 @@ class RankRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     context: Annotated[
         msgspec.Raw,
         Meta(
-            description="The features of the moment: numbers, strings, booleans, lists of them, and objects.",
-            extra_json_schema={"type": "object", "examples": [{"device": "mobile", "hour": 21}]},
+            description="The features of the moment.",
+            examples=[{"device": "mobile", "hour": 21}],
+            extra_json_schema=_FEATURES_SCHEMA,
         ),
-    ] = msgspec.Raw(b"{}")
-    event_id: Annotated[str, Meta(description=f"The caller's id of this decision: {_EVENT_ID}. Made if absent.")] | None = None
+    ] = msgspec.field(default_factory=_no_features)
+    event_id: (
+        Annotated[
+            str,
+            Meta(description=f"The caller's id of this decision: {_ID}. Made if absent.", extra_json_schema=_ID_SCHEMA),
+        ]
+        | None
+    ) = None
     segment: Annotated[str, Meta(description="The segment to use; otherwise the rules decide.")] | None = None
-    user: Annotated[str, Meta(description="Who is asking; kept only as a keyed hash.")] | None = None
+    user: (
+        Annotated[str, Meta(description="Who is asking; kept only as a keyed hash.", extra_json_schema=_ID_SCHEMA)]
+        | None
+    ) = None
     exclude: Annotated[list[str], Meta(description="Ids of actions that must not be chosen.")] = []
     activate: Annotated[
         bool, Meta(description="False: not learned from until it is activated; without that it lapses.")
@@ -59,8 +81,11 @@ class RankRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Action(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One option."""
 
-    id: Annotated[str, Meta(description=_EVENT_ID, examples=["shoe-7"])]
-    features: Annotated[dict[str, Any], Meta(description="As in a context.", examples=[{"price": 59.9}])] = {}
+    id: Annotated[str, Meta(description=_ID, examples=["shoe-7"], extra_json_schema=_ID_SCHEMA)]
+    features: Annotated[
+        dict[str, Any],
+        Meta(description="As in a context.", examples=[{"price": 59.9}], extra_json_schema=_FEATURES_SCHEMA),
+    ] = {}
 
 
 class Version(msgspec.Struct, frozen=True):
@@ -94,8 +119,21 @@ class RewardRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Say how good a decision turned out."""
 
     event_id: EventId
-    reward: Annotated[float, Meta(description="Larger is better.", examples=[1.0])]
-    reward_id: Annotated[str, Meta(description="The caller's id of this reward: a repeat counts once.")] | None = None
+    reward: Annotated[
+        float,
+        Meta(
+            description="Larger is better; a segment's policy may take a narrower range, such as 0 to 1.",
+            examples=[1.0],
+            extra_json_schema={"minimum": -1e9, "maximum": 1e9},
+        ),
+    ]
+    reward_id: (
+        Annotated[
+            str,
+            Meta(description="The caller's id of this reward: a repeat counts once.", extra_json_schema=_ID_SCHEMA),
+        ]
+        | None
+    ) = None
 
 
 class RewardReply(msgspec.Struct, frozen=True):

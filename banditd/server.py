@@ -2,14 +2,16 @@
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 from collections.abc import AsyncIterator, Callable
-from typing import Final
+from typing import Any, Final
 
 from aiohttp import http_parser, web
 
 from banditd.api.app import Api
+from banditd.api.listener import HttpServer
 from banditd.build import banditd_version, build_id
 from banditd.config import Config, diff_reload
 from banditd.errors import BanditdError, ConfigError
@@ -24,6 +26,7 @@ EXIT_CONFIG: Final = 2
 EXIT_JOURNAL: Final = 70  # EX_SOFTWARE: the journal could not be kept alive
 _DRAIN_S: Final = 10.0  # how long requests under way may take when the server is told to end
 _BACKLOG: Final = 1_024
+_GC_YOUNG: Final = 20_000
 
 log = get_logger()
 
@@ -43,16 +46,18 @@ async def serve(config: Config, *, reread: Callable[[], Config]) -> int:
             process.watch(service.journal_is_back)
             async with _http(Api(service), config) as address:
                 await service.start()
+                _settle_collector()
                 log.info("serving", address=address, version=banditd_version(), build=build_id(), pid=os.getpid())
                 code = await _until_told(service, process, reread)
                 log.info("stopping")
-            await service.close()
+            if code == 0:
+                await service.close()
             return code
     except ConfigError as error:
-        log.error("config_refused", code=error.code, field=error.field, detail=error.detail)
+        log.error("config_refused", code=error.code, field=error.field, detail=error.detail)  # noqa: TRY400 - the error says it all
         return EXIT_CONFIG
     except BanditdError as error:
-        log.error("start_failed", code=error.code, detail=error.detail)
+        log.error("start_failed", code=error.code, detail=error.detail)  # noqa: TRY400 - the error says it all
         return EXIT_JOURNAL
 
 
@@ -73,7 +78,7 @@ async def _http(api: Api, config: Config) -> AsyncIterator[str]:
     """Listen before the logs are folded, so that liveness can be asked; readiness comes later."""
     server = config.server
     runner = web.ServerRunner(
-        web.Server(api, access_log=None, auto_decompress=False, keepalive_timeout=server.keepalive_s),
+        HttpServer(api, access_log=None, auto_decompress=False, keepalive_timeout=server.keepalive_s),
         shutdown_timeout=_DRAIN_S,
     )
     await runner.setup()
@@ -111,7 +116,8 @@ async def _until_told(service: Service, process: JournalProcess, reread: Callabl
     reloader = asyncio.create_task(reload_when_wanted(), name="reloader")
     waiter = asyncio.create_task(told.wait(), name="signal")
     try:
-        await asyncio.wait({reloader, waiter, process.failed}, return_when=asyncio.FIRST_COMPLETED)
+        done: set[asyncio.Future[Any]] = {reloader, waiter, process.failed}
+        await asyncio.wait(done, return_when=asyncio.FIRST_COMPLETED)
     finally:
         for task in (reloader, waiter):
             task.cancel()
@@ -130,13 +136,21 @@ async def _reload(service: Service, reread: Callable[[], Config]) -> None:
         await service.apply(config)
         set_level(config.log.level)
     except BanditdError as error:
-        log.error("reload_refused", code=error.code, field=error.field, detail=error.detail)
+        log.error("reload_refused", code=error.code, field=error.field, detail=error.detail)  # noqa: TRY400 - the error says it all
         return
     log.info("reloaded", taken=taken, needs_restart=needs_restart)
+
+
+def _settle_collector() -> None:
+    """Leave what will live for ever out of the garbage collector's rounds, and let it come round less often.
+
+    A request makes some hundred containers and no cycles: collecting every 700 of them took 4 % of the time.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_GC_YOUNG, 20, 100)
 
 
 def _require_fast_parser() -> None:
     if http_parser.HttpRequestParser is http_parser.HttpRequestParserPy:
         log.warning("slow_http_parser", detail="aiohttp runs without its C parser: half the speed")
-
-

@@ -2,7 +2,6 @@
 
 import asyncio
 import hashlib
-import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,8 +13,9 @@ from banditd.build import build_id
 from banditd.clock import Clock, SystemClock
 from banditd.config import Config, Segment
 from banditd.decision import Decision, Slot, decode_decision, encode_decision
-from banditd.errors import ConfigError, Conflict, JournalUnavailable, NotFound, TooLate, Unprocessable
-from banditd.journal.protocol import Journal, NewDecision, NewReward, RewardRule
+from banditd.errors import Conflict, JournalUnavailable, NotFound, TooLate, Unprocessable
+from banditd.ids import new_event_id
+from banditd.journal.protocol import Journal, NewDecision, NewReward
 from banditd.keys import Keyring
 from banditd.logs import get_logger
 from banditd.messages import (
@@ -130,11 +130,6 @@ class Service:
         """Serve by another configuration: lanes whose policy or reward rule changed open their next epoch.
 
         Requests are served by the old configuration until the new lanes have folded their logs.
-
-        Raises
-        ------
-        ConfigError
-            A default reward is one that its policy cannot learn from.
         """
         reader = _reader(config)
         lanes: dict[str, Lane] = {}
@@ -153,25 +148,18 @@ class Service:
         self._setup = _Setup(config, Rules(config.segments), reader, lanes)
 
     async def _open(self, segment: Segment, reader: Reader) -> Lane:
-        policy = segment.policy.build()
-        low, high = policy.reward_range
-        if not low <= segment.reward.default <= high:
-            table = "default" if segment.name == "default" else f"segments.{segment.name}"
-            detail = f"is {segment.reward.default:g}, but its policy learns from {low:g} to {high:g}"
-            raise ConfigError("default_out_of_range", detail, field=f"{table}.reward.default")
-        rule: RewardRule = msgspec.structs.replace(segment.reward, low=low, high=high)
         epoch = await self._journal.open_lane(
             lane_name(segment.name),
             pool=lane_name(segment.name),
             spec=spec_settings(segment.policy),
-            rule=rule,
+            rule=segment.reward,
             build=build_id(),
         )
         current = self.lanes.get(segment.name)
         if current is not None and current.epoch == epoch:
             current.reader = reader
             return current
-        lane = Lane(segment.name, epoch=epoch, spec=segment.policy, policy=policy, reader=reader)
+        lane = Lane(segment.name, epoch=epoch, spec=segment.policy, policy=segment.policy.build(), reader=reader)
         await recover(lane, self._journal)
         self._feed.add(lane)
         self._snapshot_seqs[lane.name] = lane.seq
@@ -263,14 +251,14 @@ class Service:
         """Return one segment; `with_digest` adds the digest of its policy's state."""
         lane = self._named_lane(name, self._setup, field=None)
         info = await self._journal.lane_info(lane.name)
-        lower, upper = lane.rewards.interval(_LEVEL)
+        lower, upper = lane.rewards.interval(_LEVEL) or (None, None)
         return SegmentInfo(
             name=name,
             policy=spec_settings(lane.spec),
             version=Version(lane.epoch.epoch, lane.seq),
             decisions=info.decisions,
             outcomes=info.seq,
-            reward=Interval(lane.rewards.mean if lane.rewards.n else None, _finite(lower), _finite(upper)),
+            reward=Interval(lane.rewards.mean if lane.rewards.n else None, lower, upper),
             state=_state_digest(lane) if with_digest else None,
         )
 
@@ -292,7 +280,7 @@ class Service:
 
     def _event_id(self, given: str | None) -> str:
         if given is None:
-            return f"{time.time_ns() // 1_000_000:012x}{os.urandom(10).hex()}"  # in order of time: cheap to index
+            return new_event_id()
         self._check_id(given, "event_id")
         return given
 
@@ -399,10 +387,6 @@ def _rank_reply(decision: Decision, slot: Slot, actions: Sequence[Action]) -> Ra
 def _state_digest(lane: Lane) -> StateDigest:
     digest = hashlib.blake2b(lane.policy.dumps(), digest_size=_DIGEST_BYTES).hexdigest()
     return StateDigest(lane.epoch.epoch, lane.seq, digest)
-
-
-def _finite(value: float) -> float | None:
-    return value if abs(value) != float("inf") else None
 
 
 def _unknown_event() -> NotFound:

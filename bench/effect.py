@@ -5,6 +5,7 @@ Runs as ``python -m bench.effect``, job by job, like `bench.load`.
 
 import asyncio
 import itertools
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +30,8 @@ class EffectJob:
 
     Attributes
     ----------
+    n_rewards, seconds
+        Stop after so many rewards, or after the first one that this time has passed at.
     background_connections, background_pause_s
         Connections that each send a rank, wait for its reply, and pause.
     """
@@ -36,6 +39,7 @@ class EffectJob:
     port: int
     bodies: str
     n_rewards: int
+    seconds: float = math.inf
     background_connections: int = 4
     background_pause_s: float = 0.01
     host: str = "127.0.0.1"
@@ -100,8 +104,11 @@ async def _follow(job: EffectJob, bodies: Iterator[bytes]) -> EffectResult:
 async def _measure(
     job: EffectJob, *, client: "_Client", poller: "_Client", bodies: Iterator[bytes], result: EffectResult
 ) -> None:
+    stop_at = perf_counter() + job.seconds
     seq = 0  # highest seen in any answer: nothing but our own rewards raises it
     for _ in range(job.n_rewards):
+        if perf_counter() > stop_at:
+            break
         decision = await client.post("/v1/rank", next(bodies))
         seq = max(seq, decision["version"]["seq"])
         reward = await client.post("/v1/reward", orjson.dumps({"event_id": decision["event_id"], "reward": 1.0}))

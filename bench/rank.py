@@ -4,7 +4,7 @@
 """
 
 import argparse
-import json
+import math
 import os
 import platform
 import shutil
@@ -12,12 +12,15 @@ import signal
 import statistics
 import sys
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+import orjson
 
 from bench.bodies import rank_bodies
 from bench.effect import EffectJob
@@ -30,6 +33,8 @@ from bench.servers import (
     Server,
     ServerFailed,
     accepts,
+    busy_s,
+    cpu_s,
     file_system_of,
     is_ready,
     pin,
@@ -61,6 +66,7 @@ class Options:
     rounds: int
     n_items: int
     n_rewards: int
+    effect_s: float
     effect_policies: tuple[str, ...]
     reward_share: float
     store: Path
@@ -93,12 +99,13 @@ def summarise(cells: Sequence[Cell], *, server: str, connections: int) -> dict[s
     pairs = list(zip(mine, bare, strict=True))
     return {
         "rps": round(statistics.median(cell.rps for cell in mine)),
-        "ratio": round(statistics.median(one.rps / other.rps for one, other in pairs), 3),
-        "ratio_rounds": [round(one.rps / other.rps, 3) for one, other in pairs],
+        "ratio": round(statistics.median(_ratio(one.rps, other.rps) for one, other in pairs), 3),
+        "ratio_rounds": [round(_ratio(one.rps, other.rps), 3) for one, other in pairs],
+        "cpu_ratio": round(statistics.median(_ratio(other.worker_us, one.worker_us) for one, other in pairs), 3),
         "p50_ms": round(percentile(ordered, 0.5) / 1e3, 3),
         "p99_ms": round(percentile(ordered, 0.99) / 1e3, 3),
         "p999_ms": round(percentile(ordered, 0.999) / 1e3, 3),
-        "p99_ratio": round(statistics.median(_p99_us(one) / _p99_us(other) for one, other in pairs), 2),
+        "p99_ratio": round(statistics.median(_ratio(_p99_us(one), _p99_us(other)) for one, other in pairs), 2),
         "cpu_us": round(statistics.median(cell.worker_us for cell in mine), 1),
         "journal_cpu_us": round(statistics.median(cell.children_us for cell in mine), 1),
         "load_cpu_us": round(statistics.median(cell.load_us for cell in mine), 1),
@@ -110,6 +117,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the bench; return 0, or 1 if a server or the load failed and there are no figures."""
     options = _parse(arguments)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # an exit unwinds, and so ends the servers
+    started = time.monotonic()
     directory = Path(tempfile.mkdtemp(prefix="bench-rank-", dir=options.store))
     try:
         figures = _run(options, directory)
@@ -118,7 +126,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     finally:
         shutil.rmtree(directory)
-    print(json.dumps(figures))
+    figures["elapsed_s"] = round(time.monotonic() - started, 1)
+    print(orjson.dumps(figures).decode())  # writes NaN as null, so that the line stays JSON
     return 0
 
 
@@ -134,16 +143,21 @@ def _run(options: Options, directory: Path) -> dict[str, Any]:
             for process in (load, follower):
                 pin(process.pid, core=LOAD_CORE)
         _print_set_up(options, bodies=bodies)
+        noise = _Noise((load, *servers.values()))
         cells = _measure_ranks(options, servers=servers, load=load, requests=requests)
+        others = noise.share()
         effects = {
-            name: _measure_effect(follower, EffectJob(servers[name].port, str(requests), options.n_rewards))
+            name: _measure_effect(
+                follower, EffectJob(servers[name].port, str(requests), options.n_rewards, options.effect_s)
+            )
             for name in options.effect_policies
         }
     _print_table(cells, options=options)
+    print(f"other processes and the host took {others:.0%} of the cores meanwhile")
     _print_effects(effects)
     if options.profile:
         _print_profiles(options, directory)
-    return _figures(cells, effects=effects, options=options)
+    return {**_figures(cells, effects=effects, options=options), "others_cpu_share": round(others, 3)}
 
 
 def _start(options: Options, directory: Path, *, bodies: Sequence[bytes], stack: ExitStack) -> dict[str, Server]:
@@ -177,6 +191,23 @@ def _measure_ranks(options: Options, *, servers: Mapping[str, Server], load: Job
                 job = LoadJob(server.port, str(requests), connections, options.warmup_s, options.seconds, share)
                 cells.append(_measure_cell(server, load=load, job=job))
     return cells
+
+
+class _Noise:
+    """How much of the cores went to what is not this bench."""
+
+    def __init__(self, processes: Sequence[Server | JobProcess]) -> None:
+        self._processes = processes
+        self._started = time.monotonic()
+        self._others_s = self._others()
+
+    def share(self) -> float:
+        """Return the others' share of the cores' time since the start, in [0, 1]."""
+        elapsed_s = (time.monotonic() - self._started) * (os.cpu_count() or 1)
+        return max(self._others() - self._others_s, 0.0) / elapsed_s
+
+    def _others(self) -> float:
+        return busy_s() - sum(cpu_s(pid) for process in self._processes for pid in process.pids)
 
 
 def _measure_cell(server: Server, *, load: JobProcess, job: LoadJob) -> Cell:
@@ -227,6 +258,7 @@ def _figures(cells: Sequence[Cell], *, effects: Mapping[str, Mapping[str, Any]],
             "p99_ms": latency.get("p99_ms"),
             "p99_ratio_16": latency.get("p99_ratio"),
             "cpu_us": busiest.get("cpu_us"),
+            "cpu_ratio": busiest.get("cpu_ratio"),
             "journal_cpu_us": busiest.get("journal_cpu_us"),
             "by_connections": by_connections,
         }
@@ -262,14 +294,14 @@ def _print_set_up(options: Options, *, bodies: Sequence[bytes]) -> None:
 def _print_table(cells: Sequence[Cell], *, options: Options) -> None:
     print(
         f"\n{'conns':>5} {'server':<15}{'rps':>8}{'ratio':>8}{'p50 ms':>9}{'p99 ms':>9}{'p99.9 ms':>10}"
-        f"{'p99 ratio':>11}{'cpu us':>8}{'journal us':>12}{'load us':>9}"
+        f"{'p99 ratio':>11}{'cpu us':>8}{'cpu ratio':>11}{'journal us':>12}{'load us':>9}"
     )
     for connections in options.connections:
         for server in (_BARE, *options.policies):
             row = summarise(cells, server=server, connections=connections)
             print(
                 f"{connections:>5} {server:<15}{row['rps']:>8}{row['ratio']:>8.3f}{row['p50_ms']:>9.3f}"
-                f"{row['p99_ms']:>9.3f}{row['p999_ms']:>10.3f}{row['p99_ratio']:>11.2f}{row['cpu_us']:>8.1f}"
+                f"{row['p99_ms']:>9.3f}{row['p999_ms']:>10.3f}{row['p99_ratio']:>11.2f}{row['cpu_us']:>8.1f}{row['cpu_ratio']:>11.3f}"
                 f"{row['journal_cpu_us']:>12.1f}{row['load_cpu_us']:>9.1f}"
             )
 
@@ -292,6 +324,10 @@ def _print_profiles(options: Options, directory: Path) -> None:
 
 def _profile_of(policy: str, directory: Path) -> Path:
     return directory / f"{policy}.profile"
+
+
+def _ratio(one: float, other: float) -> float:
+    return one / other if other else math.nan  # on a stalled machine a cell may hold no reply and no tick
 
 
 def _p99_us(cell: Cell) -> float:
@@ -319,11 +355,12 @@ def _parse(arguments: Sequence[str] | None) -> Options:
     return Options(
         policies=policies,
         connections=given.connections,
-        seconds=given.seconds or (0.35 if given.quick else 2.0),
-        warmup_s=0.12 if given.quick else 0.4,
+        seconds=given.seconds or (0.3 if given.quick else 2.0),
+        warmup_s=0.1 if given.quick else 0.4,
         rounds=given.rounds or (5 if given.quick else 7),
         n_items=given.items,
         n_rewards=given.rewards or (_N_REWARDS if given.quick else 3 * _N_REWARDS),
+        effect_s=8.0 if given.quick else 120.0,
         effect_policies=policies[:1] if given.quick else policies,
         reward_share=given.with_rewards,
         store=store,

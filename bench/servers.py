@@ -27,6 +27,8 @@ __all__ = [
     "Server",
     "ServerFailed",
     "accepts",
+    "busy_s",
+    "cpu_s",
     "file_system_of",
     "free_port",
     "is_ready",
@@ -97,6 +99,11 @@ class Server:
         """Process id of the worker."""
         return self._process.pid
 
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """Process ids of the worker and of the children that it had when it became ready."""
+        return (self.pid, *self._children)
+
     def wait_until(self, ready: Callable[[int], bool]) -> None:
         """Return when ``ready(port)`` is true.
 
@@ -129,7 +136,7 @@ class Server:
             A process of it is gone.
         """
         try:
-            return CpuTimes(_cpu_s(self.pid), sum(_cpu_s(pid) for pid in self._children))
+            return CpuTimes(cpu_s(self.pid), sum(cpu_s(pid) for pid in self._children))
         except FileNotFoundError as error:
             raise ServerFailed(f"{self.name} lost a process ({error}):\n{self._tail()}") from None
 
@@ -170,6 +177,11 @@ class JobProcess:
     def pid(self) -> int:
         """Its process id."""
         return self._process.pid
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """Its process id, alone."""
+        return (self.pid,)
 
     def run(self, job: Any) -> dict[str, Any]:
         """Return the result of `job`, a dataclass.
@@ -263,6 +275,20 @@ def pin(pid: int, *, core: int) -> None:
         os.sched_setaffinity(int(thread.name), {core})
 
 
+def cpu_s(pid: int) -> float:
+    """Return the CPU time that a process has taken so far, all its threads together."""
+    fields = _stat(pid)
+    return (int(fields[_UTIME]) + int(fields[_STIME])) / _TICKS_PER_S
+
+
+def busy_s() -> float:
+    """Return the time that all cores together have spent on processes so far, or lost to other guests of the host."""
+    user, nice, system, _idle, _iowait, _irq, _softirq, steal = (
+        int(ticks) for ticks in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]
+    )
+    return (user + nice + system + steal) / _TICKS_PER_S
+
+
 def file_system_of(path: Path) -> str:
     """Return type and device of the file system that holds `path`, e.g. ``"ext4 on /dev/vda"``."""
     resolved = str(path.resolve())
@@ -286,11 +312,6 @@ def _descendants(pid: int) -> list[int]:
 def _stat(pid: int) -> list[str]:
     text = Path(f"/proc/{pid}/stat").read_text()
     return text[text.rindex(")") + 2 :].split()  # the name before may hold spaces and brackets itself
-
-
-def _cpu_s(pid: int) -> float:
-    fields = _stat(pid)
-    return (int(fields[_UTIME]) + int(fields[_STIME])) / _TICKS_PER_S
 
 
 def _is_same(pid: int, started: str) -> bool:

@@ -29,7 +29,7 @@ from policies.protocol import FloatArray
 
 __all__ = ["Shape", "best_probabilities"]
 
-_FINE_HALF_WIDTH = 4.0  # scales to either side of the middle that get the finest panels
+_FINE_HALF_WIDTH = 3.0  # scales to either side of the middle that get the finest panels
 _LEAST = 1e-300  # stands for F where it is smaller, so that dividing by it is harmless
 _ROOT_15 = math.sqrt(15.0)
 _POINTS = np.array([0.5 - _ROOT_15 / 10, 0.5, 0.5 + _ROOT_15 / 10])  # of a panel [0, 1]
@@ -44,22 +44,49 @@ _PARTIAL = np.array(  # row i: weights of the integral from 0 to point i
 
 
 class Shape(NamedTuple):
-    """Where a posterior lives.
+    """Where a posterior lives: make one with `Shape.of`.
 
     Attributes
     ----------
-    middle
-        A place near its mode.
-    scale
-        Length over which its density changes there, > 0.
     low, high
         Where its tails stop to matter.
+    edges
+        The panel edges it asks for, from at most `low` to at least `high`.
     """
 
-    middle: float
-    scale: float
     low: float
     high: float
+    edges: tuple[float, ...]
+
+    @classmethod
+    def of(cls, middle: float, scale: float, *, low: float, high: float) -> "Shape":
+        """Return the shape of a posterior.
+
+        Parameters
+        ----------
+        middle
+            A place near its mode.
+        scale
+            Length over which its density changes there, > 0.
+        low, high
+            Where its tails stop to matter; `low` < `middle` < `high`.
+        """
+        edges: set[float] = set()
+        width = math.ldexp(0.5, math.frexp(scale)[1])  # the power of two in (scale / 2, scale]
+        half = _FINE_HALF_WIDTH * scale
+        inner_first, inner_last = 1, 0
+        while True:
+            left, right = middle - half, middle + half
+            first, last = math.floor(max(left, low) / width), math.ceil(min(right, high) / width)
+            outside = (
+                (range(first, inner_first), range(inner_last + 1, last + 1)) if edges else (range(first, last + 1),)
+            )
+            edges.update([k * width for ks in outside for k in ks])
+            if left <= low and right >= high:
+                return cls(low, high, tuple(edges))
+            inner_first, inner_last = -(-first // 2), last // 2  # in units of the next width
+            width *= 2.0
+            half *= 2.0
 
 
 def best_probabilities(
@@ -89,49 +116,27 @@ def best_probabilities(
         result[contenders] = 1.0 / copies
         return result
 
-    edges = _edges([shapes[i] for i in contenders])
+    edges = np.array(sorted(set().union(*[shapes[i].edges for i in contenders])))
     widths = np.diff(edges)
     points = edges[:-1] + widths * _POINTS[:, None]
     f = density(contenders, points.ravel()).reshape(-1, 3, len(widths))
-    distribution = _distribution(f * widths)
+    mass = f * widths
+    mass /= np.add.reduce(np.einsum("kjp,j->kp", mass, _WEIGHTS), axis=1)[:, None, None]
+    distribution = _distribution(mass)
     product = np.multiply.reduce(distribution if copies.max() == 1.0 else distribution ** copies[:, None, None], axis=0)
-    product *= widths * _WEIGHTS[:, None]
-    f /= distribution
-    chances = np.einsum("kjp,jp->k", f, product)
+    product *= _WEIGHTS[:, None]
+    mass /= distribution
+    chances = np.einsum("kjp,jp->k", mass, product)
     result[contenders] = chances / np.add.reduce(chances * copies)
     return result
 
 
-def _edges(shapes: Sequence[Shape]) -> FloatArray:
-    wanted: dict[float, list[tuple[int, int]]] = {}
-    for middle, scale, low, high in shapes:
-        width = math.ldexp(0.5, math.frexp(scale)[1])  # the power of two in (scale / 2, scale]
-        half = _FINE_HALF_WIDTH * scale
-        while True:
-            left, right = middle - half, middle + half
-            first, last = math.floor(max(left, low) / width), math.ceil(min(right, high) / width)
-            wanted.setdefault(width, []).append((first, last))
-            if left <= low and right >= high:
-                break
-            width *= 2.0
-            half *= 2.0
-    edges = set()
-    for width, ranges in wanted.items():
-        ranges.sort()
-        reached = ranges[0][0]
-        for first, last in ranges:
-            edges.update([k * width for k in range(max(first, reached), last + 1)])
-            reached = max(reached, last + 1)
-    return np.array(sorted(edges))
-
-
 def _distribution(mass: FloatArray) -> FloatArray:
-    """Return F at the points, given density × panel width there: both (n, 3, panels)."""
+    """Return F at the points, given density × panel width there, which sums to 1: both (n, 3, panels)."""
     panels = np.einsum("kjp,j->kp", mass, _WEIGHTS)
     before = np.cumsum(panels, axis=1)
-    total = before[:, -1:].copy()
     before -= panels
-    distribution = np.einsum("kjp,ij->kip", mass, _PARTIAL)
+    distribution: FloatArray = np.einsum("kjp,ij->kip", mass, _PARTIAL)
     distribution += before[:, None, :]
-    distribution /= total[:, None, :]
-    return np.maximum(distribution, _LEAST, out=distribution)
+    np.maximum(distribution, _LEAST, out=distribution)
+    return distribution

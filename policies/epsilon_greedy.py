@@ -1,9 +1,9 @@
 """Epsilon-greedy without context: the best mean so far, and now and then anything.
 
-Learning uses the plain mean of the rewards that an action got, not weighted by its
-propensity. Which rewards an action gets does not depend on which requests it was
-drawn for when nothing is conditioned on the context, so the plain mean is unbiased
-and has the least variance; weights of 1 ÷ propensity would add variance alone.
+Learning uses the plain mean of the rewards that an action got, not weighted by 1 ÷ propensity.
+A weight is there to undo a choice that depended on the context; here it never does, so that
+what an action earned says the same about it however likely it was to be chosen, and weights
+would only add variance.
 """
 
 import json
@@ -13,10 +13,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from policies.errors import InvalidInput, StateInvalid
 from policies.features import Action, Context
 from policies.outcomes import check_actions, check_outcome
-from policies.per_action import PerAction
+from policies.per_action import PerAction, read_numbers
 from policies.protocol import REWARD_RANGE, FloatArray, Outcome
 from policies.settings import check_max_actions, check_range
 from policies.state import seal, unseal
@@ -104,10 +103,7 @@ class EpsilonGreedy:
     def loads(self, state: bytes) -> None:
         """Replace the state."""
         first, _, table = unseal(self._spec, state).partition(b"\n")
-        try:
-            n, mean = map(float, json.loads(first))
-        except (ValueError, TypeError):
-            raise StateInvalid("the mean of all rewards is not there") from None
+        n, mean = read_numbers(first, width=2)
         self._means.loads(table)
         self._all = (n, mean)
 

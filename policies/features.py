@@ -3,20 +3,23 @@
 A context or an action's features are a JSON object. Its values mean:
 
 ===================  ==========================================================
-number               a feature of that value; finite, at most `Limits.magnitude`
+number               a feature of that value; finite, at most `Limits.magnitude`;
+                     nearer to 0 than 1e-20 it is 0
 string               a feature ``name=value`` of value 1
 ``true``             a feature of value 1; ``false`` and ``null`` are dropped
 object               a namespace of its own, named after the path to it
-list of strings      a set: one feature ``name=value`` for each
+list of strings      a set: one feature ``name=value`` for each that is different
 list of numbers      a vector: one feature ``name.i`` for each
 list of objects      merged in order, a later key replaces an earlier one
 ===================  ==========================================================
 
+A namespace counts as a feature, so that the limit on features bounds all that is written.
+
 `Context.line` and `Action.line` hold the same features once more, encoded for
 VW's text format: every character that means something there (space, ``|``,
-``:``, control characters) is percent-encoded, as are ``%`` and ``=``, so that
-two different features never read the same and none can open a new line,
-namespace or label.
+``:``, control characters) is percent-encoded, as are ``%``, ``=`` and, in names,
+the dot, so that two different features never read the same and none can open a
+new line, namespace or label.
 """
 
 import math
@@ -32,9 +35,12 @@ __all__ = ["Action", "Context", "Limits"]
 _SHARED_NAMESPACE = "|s"
 _ACTION_NAMESPACE = "|a"
 _ID_FEATURE = "%id="  # a client's own name never holds a bare "%", so none can collide with it
-_UNSAFE = re.compile(r"[\x00-\x20\x7f%:=|\x80-\xa0\u2028\u2029]")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_UNSAFE = re.compile(r"[\x00-\x20\x7f-\xa0%:=|\u2028\u2029]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _MEMO_ENTRIES = 65_536  # tokens kept; a client that sends new strings for ever only costs the memo
+_MEMO_LENGTH = 100  # characters; longer ones are rare, and kept they would add up to gigabytes
+_LEAST_NUMBER = 1e-20  # VW 9.11 reads what is a little smaller as 0, but 5.1e-270 as 5.1e-14
+_FIELD_LENGTH = 300  # characters of a path that an error repeats
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +52,7 @@ class Limits:
     depth
         Levels of nesting, the outermost object included.
     features
-        Features of one context or of one action.
+        Features and namespaces of one context or of one action.
     id_bytes
         Bytes of UTF-8 in an id.
     magnitude
@@ -75,7 +81,7 @@ class Context:
     line: str
 
     @classmethod
-    def of(cls, data: Mapping[str, Any], *, limits: Limits = Limits()) -> "Context":  # noqa: B008 - frozen value
+    def of(cls, data: Mapping[str, Any], *, limits: Limits = Limits()) -> "Context":
         """Check `data` and encode it.
 
         Raises
@@ -105,7 +111,7 @@ class Action:
     line: str
 
     @classmethod
-    def of(cls, id: str, features: Mapping[str, Any] | None = None, *, limits: Limits = Limits()) -> "Action":  # noqa: A002, B008
+    def of(cls, id: str, features: Mapping[str, Any] | None = None, *, limits: Limits = Limits()) -> "Action":  # noqa: A002 - an action's id is its id
         """Check an id and its features and encode them.
 
         Raises
@@ -124,6 +130,8 @@ class Action:
 
 def check_id(value: str, *, field: str, limits: Limits) -> None:
     """Raise `InvalidInput` unless `value` is an id: short, printable UTF-8."""
+    if type(value) is not str:
+        raise InvalidInput("invalid_type", field, "must be a string")
     try:
         size = len(value.encode())
     except UnicodeEncodeError:
@@ -135,6 +143,8 @@ def check_id(value: str, *, field: str, limits: Limits) -> None:
 
 
 def _encode(data: Mapping[str, Any], namespace: str, first: str, limits: Limits) -> str:
+    if not isinstance(data, Mapping):
+        raise InvalidInput("invalid_type", "", "must be a JSON object")
     encoder = _Encoder(limits)
     encoder.add_object(data, namespace, first, "", 1)
     return " ".join(encoder.blocks)
@@ -150,13 +160,16 @@ class _Encoder:
         self.left = limits.features
         self.limits = limits
 
-    def add_object(self, data: Mapping[str, Any], namespace: str, first: str, path: str, depth: int) -> None:
+    def add_object(  # noqa: C901, PLR0912 - one branch per JSON kind; a call for each would be most of the cost
+        self, data: Mapping[str, Any], namespace: str, first: str, path: str, depth: int
+    ) -> None:
         limits = self.limits
         if depth > limits.depth:
-            raise InvalidInput("too_deep", path, f"is nested more than {limits.depth} levels deep")
+            raise _refused("too_deep", path, f"is nested more than {limits.depth} levels deep")
         largest = limits.magnitude
         tokens = [namespace, first] if first else [namespace]
-        nested: list[tuple[str, Mapping[str, Any]]] = []
+        n_own = len(tokens)
+        nested: list[tuple[str, Mapping[str, Any], int]] = []
         for key, value in data.items():
             kind = type(value)
             if kind is str:
@@ -164,54 +177,64 @@ class _Encoder:
             elif kind is float or kind is int:
                 if not -largest <= value <= largest:
                     raise _bad_number(value, _join(path, key), limits)
-                tokens.append(f"{_NAMES.get(key) or _name_token(key, path)}:{value!r}")
+                number = 0 if -_LEAST_NUMBER < value < _LEAST_NUMBER else value
+                tokens.append(f"{_NAMES.get(key) or _name_token(key, path)}:{number!r}")
             elif kind is bool:
                 if value:
                     tokens.append(_NAMES.get(key) or _name_token(key, path))
             elif kind is dict:
-                nested.append((key, value))
+                nested.append((key, value, depth + 1))
             elif kind is list:
                 merged = self._add_list(key, value, tokens, path, depth)
                 if merged is not None:
-                    nested.append((key, merged))
+                    nested.append((key, merged, depth + 2))
             elif value is not None:
-                raise InvalidInput("invalid_type", _join(path, key), f"is a {kind.__name__}, not a JSON value")
-        self.left -= len(tokens) - (2 if first else 1)
+                raise _refused("invalid_type", _join(path, key), f"is a {kind.__name__}, not a JSON value")
+        self.left -= len(tokens) - n_own + len(nested)
         if self.left < 0:
-            raise InvalidInput("too_many_features", path, f"holds more than {limits.features} features")
+            raise _refused("too_many_features", path, f"takes the features to more than {limits.features}")
         if len(tokens) > 1 or not nested:
             self.blocks.append(" ".join(tokens))
-        for key, value in nested:
+        for key, value, level in nested:
             name = _NAMES.get(key) or _name_token(key, path)
-            self.add_object(value, f"{namespace}.{name}", "", _join(path, key), depth + 1)
+            self.add_object(value, f"{namespace}.{name}", "", _join(path, key), level)
 
-    def _add_list(
+    def _add_list(  # noqa: C901 - as above
         self, key: str, values: Sequence[Any], tokens: list[str], path: str, depth: int
     ) -> dict[str, Any] | None:
-        merged: dict[str, Any] | None = None
+        merged: dict[str, Any] = {}
+        strings: dict[str, None] = {}  # a set that keeps its order
+        n_objects = n_scalars = 0
         name = _NAMES.get(key) or _name_token(key, path)
         if depth + 1 > self.limits.depth:
-            raise InvalidInput("too_deep", _join(path, key), f"is nested more than {self.limits.depth} levels deep")
+            raise _refused("too_deep", _join(path, key), f"is nested more than {self.limits.depth} levels deep")
         for i, value in enumerate(values):
             kind = type(value)
+            if kind is dict:
+                n_objects += 1
+                merged.update(value)
+                continue
+            if value is None:
+                continue
+            n_scalars += 1
             if kind is str:
-                tokens.append(_STRINGS.get((key, value)) or _string_token(key, value, f"{path}[{i}]"))
+                strings[_STRINGS.get((key, value)) or _string_token(key, value, path)] = None
             elif kind is float or kind is int:
                 if not -self.limits.magnitude <= value <= self.limits.magnitude:
                     raise _bad_number(value, f"{_join(path, key)}[{i}]", self.limits)
-                tokens.append(f"{name}.{i}:{value!r}")
+                number = 0 if -_LEAST_NUMBER < value < _LEAST_NUMBER else value
+                tokens.append(f"{name}.{i}:{number!r}")
             elif kind is bool:
                 if value:
                     tokens.append(f"{name}.{i}")
-            elif kind is dict:
-                merged = value if merged is None else {**merged, **value}
-            elif value is not None:
-                raise InvalidInput(
+            else:
+                raise _refused(
                     "invalid_type", f"{_join(path, key)}[{i}]", f"is a {kind.__name__}; a list holds scalars or objects"
                 )
-        if merged is not None and any(type(value) is not dict and value is not None for value in values):
-            raise InvalidInput("mixed_list", _join(path, key), "holds both objects and scalars")
-        return merged
+        if n_objects and n_scalars:
+            raise _refused("mixed_list", _join(path, key), "holds both objects and scalars")
+        tokens.extend(strings)
+        return merged if n_objects else None
 
 
 _NAMES: dict[str, str] = {}
@@ -220,19 +243,21 @@ _STRINGS: dict[tuple[str, str], str] = {}
 
 def _name_token(key: str, path: str) -> str:
     if type(key) is not str:
-        raise InvalidInput("invalid_type", path, "has a name that is not a string")
-    token = _checked_escape(key, _join(path, key)) or "%"
-    if len(_NAMES) >= _MEMO_ENTRIES:
-        _NAMES.clear()
-    _NAMES[key] = token
+        raise _refused("invalid_type", path, "has a name that is not a string")
+    token = _checked_escape(key, _join(path, key)).replace(".", "%2E") or "%"
+    if len(key) <= _MEMO_LENGTH:
+        if len(_NAMES) >= _MEMO_ENTRIES:
+            _NAMES.clear()
+        _NAMES[key] = token
     return token
 
 
 def _string_token(key: str, value: str, path: str) -> str:
-    token = f"{_name_token(key, path)}={_checked_escape(value, _join(path, key))}"
-    if len(_STRINGS) >= _MEMO_ENTRIES:
-        _STRINGS.clear()
-    _STRINGS[key, value] = token
+    token = f"{_NAMES.get(key) or _name_token(key, path)}={_checked_escape(value, _join(path, key))}"
+    if len(key) + len(value) <= _MEMO_LENGTH:
+        if len(_STRINGS) >= _MEMO_ENTRIES:
+            _STRINGS.clear()
+        _STRINGS[key, value] = token
     return token
 
 
@@ -240,21 +265,30 @@ def _checked_escape(text: str, field: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise InvalidInput("invalid_text", field.encode(errors="replace").decode(), "is not valid UTF-8") from None
+        raise _refused("invalid_text", field, "is not valid UTF-8 text") from None
     return _escape(text)
 
 
 def _escape(text: str) -> str:
     if _UNSAFE.search(text) is None:
         return text
-    return _UNSAFE.sub(lambda match: f"%{ord(match.group()):02X}", text)
+    return _UNSAFE.sub(_percent_encoded, text)
+
+
+def _percent_encoded(match: re.Match[str]) -> str:
+    return "".join([f"%{byte:02X}" for byte in match.group().encode()])  # bytes: two digits each, so none runs on
 
 
 def _join(path: str, key: str) -> str:
-    return f"{path}.{key}" if path else key
+    return f"{path}.{key}" if path else str(key)
+
+
+def _refused(code: str, field: str, detail: str) -> InvalidInput:
+    """Return an error whose field may go into a reply, whatever a client called it."""
+    return InvalidInput(code, field[:_FIELD_LENGTH].encode(errors="replace").decode(), detail)
 
 
 def _bad_number(value: float, field: str, limits: Limits) -> InvalidInput:
-    if not math.isfinite(value):
-        return InvalidInput("number_not_finite", field, "must be a finite number")
-    return InvalidInput("number_out_of_range", field, f"must be within ±{limits.magnitude:g}")
+    if type(value) is float and not math.isfinite(value):  # an int may be too large to ask
+        return _refused("number_not_finite", field, "must be a finite number")
+    return _refused("number_out_of_range", field, f"must be within ±{limits.magnitude:g}")

@@ -39,6 +39,6 @@ def check_outcome(outcome: Outcome, reward_range: tuple[float, float]) -> None:
         raise InvalidInput("propensity_out_of_range", "propensity", f"must be in (0, 1], not {outcome.propensity!r}")
     low, high = reward_range
     if not low <= outcome.reward <= high:
-        if isinstance(outcome.reward, float) and not math.isfinite(outcome.reward):
+        if type(outcome.reward) is float and not math.isfinite(outcome.reward):
             raise InvalidInput("number_not_finite", "reward", "must be a finite number")
         raise InvalidInput("reward_out_of_range", "reward", f"must be from {low:g} to {high:g}, not {outcome.reward!r}")

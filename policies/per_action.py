@@ -12,10 +12,11 @@ import json
 import math
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Any
 
 from policies.errors import StateInvalid
 
-__all__ = ["PerAction"]
+__all__ = ["PerAction", "read_numbers"]
 
 
 class PerAction:
@@ -59,20 +60,38 @@ class PerAction:
         StateInvalid
             It is not such a table; the one in place stays.
         """
-        try:
-            rows = json.loads(payload)
-            table = {str(row[0]): tuple(map(_finite, row[1:])) for row in rows}
-        except (ValueError, TypeError, LookupError, RecursionError):
-            raise StateInvalid("not a table of numbers per action") from None
+        rows = _read(payload)
+        if not all(isinstance(row, list) and row and isinstance(row[0], str) for row in rows):
+            raise StateInvalid("the state is not a table of numbers per action")
+        table = {row[0]: _numbers(row[1:], self._width) for row in rows}
         if len(table) != len(rows) or len(table) > self._max_actions:
-            raise StateInvalid("the table holds an action twice, or too many")
-        if any(len(values) != self._width for values in table.values()):
-            raise StateInvalid(f"the table does not hold {self._width} numbers per action")
+            raise StateInvalid("the state holds an action twice, or too many")
         self._values = table
         self.values = MappingProxyType(table)
 
 
-def _finite(value: object) -> float:
-    if type(value) is not float or not math.isfinite(value):
-        raise ValueError
+def read_numbers(payload: bytes, *, width: int) -> tuple[float, ...]:
+    """Return the floats of a JSON list.
+
+    Raises
+    ------
+    StateInvalid
+        It is not a list of `width` finite floats.
+    """
+    return _numbers(_read(payload), width)
+
+
+def _read(payload: bytes) -> list[Any]:
+    try:
+        value = json.loads(payload)
+    except (ValueError, RecursionError):
+        raise StateInvalid("the state is not JSON") from None
+    if not isinstance(value, list):
+        raise StateInvalid("the state is not a JSON list")
     return value
+
+
+def _numbers(values: list[Any], width: int) -> tuple[float, ...]:
+    if len(values) != width or not all(type(value) is float and math.isfinite(value) for value in values):
+        raise StateInvalid(f"the state does not hold {width} finite numbers where it should")
+    return tuple(values)

@@ -48,12 +48,22 @@ def spec_fields(spec: type[PolicySpec]) -> dict[str, Any]:
 
 def _typed(name: str, value: Any, expected: Any) -> Any:
     options = typing.get_args(expected) if isinstance(expected, types.UnionType) else (expected,)
-    if float in options and type(value) is int:
-        return float(value)
+    if type(value) is int and float in options and int not in options:
+        try:
+            return float(value)
+        except OverflowError:
+            raise InvalidInput("setting_out_of_range", name, "is larger than any float") from None
     if type(value) in options or (value is None and types.NoneType in options):
         return value
-    if typing.get_origin(expected) is tuple and isinstance(value, (list, tuple)):
-        inner = typing.get_args(expected)[0]
-        return tuple(_typed(f"{name}[{i}]", item, inner) for i, item in enumerate(value))
-    names = " or ".join(getattr(option, "__name__", str(option)) for option in options)
+    for option in options:
+        if typing.get_origin(option) is tuple and isinstance(value, (list, tuple)):
+            inner = typing.get_args(option)[0]
+            return tuple(_typed(f"{name}[{i}]", item, inner) for i, item in enumerate(value))
+    names = " or ".join(_type_name(option) for option in options if option is not types.NoneType)
     raise InvalidInput("invalid_type", name, f"must be {names}, not {type(value).__name__}")
+
+
+def _type_name(expected: Any) -> str:
+    if typing.get_origin(expected) is tuple:
+        return f"list of {_type_name(typing.get_args(expected)[0])}"
+    return str(getattr(expected, "__name__", expected))

@@ -1,9 +1,9 @@
-"""The envelope round every policy's state: what it is, and that it is whole.
+r"""The envelope round every policy's state: what it is, and that it is whole.
 
 =======  =====================================================================
 bytes    meaning
 =======  =====================================================================
-8        magic, ``b"banditd\\x01"``: the last byte is the version of this format
+8        magic, ``b"banditd\x01"``: the last byte is the version of this format
 16       BLAKE2b of the body
 …        body: the policy kind, LF, its spec as JSON, LF, the payload
 =======  =====================================================================
@@ -48,10 +48,10 @@ def unseal(spec: PolicySpec, state: bytes) -> bytes:
     body = state[body_at:]
     if state[len(_MAGIC) : body_at] != _checksum(body):
         raise StateInvalid("the state is damaged: its checksum does not match")
-    kind, written_spec, payload = body.split(b"\n", 2)
-    if (kind, written_spec) != (spec.kind.encode(), spec_bytes(spec)):
+    head = b"%b\n%b\n" % (spec.kind.encode(), spec_bytes(spec))
+    if not body.startswith(head):
         raise StateInvalid("the state belongs to another policy or spec")
-    return payload
+    return body[len(head) :]
 
 
 def _checksum(body: bytes) -> bytes:

@@ -13,7 +13,7 @@ The prior is worth `prior_weight` imagined outcomes:
     the same order, and smooth at both ends for any s, f > 0.
 ``gaussian``
     Mean and variance unknown; normal-inverse-gamma. The mean's posterior is Student's t with
-    ν = prior_weight + n degrees of freedom (Murphy 2007, "Conjugate Bayesian analysis of the
+    prior_weight + n degrees of freedom (Murphy 2007, "Conjugate Bayesian analysis of the
     Gaussian distribution", section 3.3).
 """
 
@@ -37,7 +37,7 @@ __all__ = ["Thompson", "ThompsonSpec"]
 
 _EXPLORED_ANYWAY = 1e-6  # share spread evenly, so that no logged propensity is 0 however sure the posteriors are
 _CACHED_VECTORS = 256  # lists of ids whose probabilities are kept until the next lesson
-_CACHED_POSTERIORS = 65_536  # actions
+_CACHED_POSTERIORS = 16_384  # actions; about 1 kB each
 _TAIL_Z = 5.2  # a normal's upper tail beyond it is 1e-7, below what _EXPLORED_ANYWAY gives
 _TAIL_LOG = 16.2  # the same for an exponential tail: -log 1e-7
 _LEAST_PSEUDO_COUNT = 0.01
@@ -113,8 +113,11 @@ class _Posterior(NamedTuple):
 class _Model(Protocol):
     """How rewards become statistics, and statistics a posterior."""
 
-    reward_range: tuple[float, float]
-    unseen: tuple[float, ...]
+    @property
+    def reward_range(self) -> tuple[float, float]: ...
+
+    @property
+    def unseen(self) -> tuple[float, ...]: ...
 
     @classmethod
     def of(cls, spec: ThompsonSpec) -> "_Model": ...
@@ -249,16 +252,19 @@ class _Beta:
         middle = math.log(max(a, 1.0) / max(b, 1.0))
         deviation = math.sqrt(1.0 / max(a, 1.0) + 1.0 / max(b, 1.0))
         reach = _TAIL_Z * deviation
-        shape = Shape(middle, min(deviation, 1.0), middle - reach - _TAIL_LOG / a, middle + reach + _TAIL_LOG / b)
+        shape = Shape.of(
+            middle, min(deviation, 1.0), low=middle - reach - _TAIL_LOG / a, high=middle + reach + _TAIL_LOG / b
+        )
         peak = a * math.log(a / (a + b)) + b * math.log(b / (a + b))
         return _Posterior(shape, (a, a + b, peak))
 
     def density(self, constants: FloatArray, points: FloatArray) -> FloatArray:
         a, total, peak = constants
-        result = a * points
+        result: FloatArray = a * points
         result -= total * np.logaddexp(0.0, points)
         result -= peak
-        return np.exp(result, out=result)
+        np.exp(result, out=result)
+        return result
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,18 +302,19 @@ class _Gaussian:
         scale = max(math.sqrt(spread) / total, abs(middle) * _LEAST_RELATIVE_SCALE)
         reach = scale * _t_reach(total)
         return _Posterior(
-            Shape(middle, scale, middle - reach, middle + reach),
+            Shape.of(middle, scale, low=middle - reach, high=middle + reach),
             (middle, 1.0 / (scale * math.sqrt(total)), -(total + 1.0) / 2.0),
         )
 
     def density(self, constants: FloatArray, points: FloatArray) -> FloatArray:
         middle, factor, power = constants
-        result = points - middle
+        result: FloatArray = points - middle
         result *= factor
         result *= result
         np.log1p(result, out=result)
         result *= power
-        return np.exp(result, out=result)
+        np.exp(result, out=result)
+        return result
 
 
 def _t_reach(degrees: float) -> float:

@@ -59,7 +59,7 @@ class VwSpec:
     power_t
         How fast steps shrink with what a weight has seen; 0 (never) to 1.
     bits
-        log2 of the number of weights, 16 bytes each once touched; 10 to 26.
+        log2 of the number of weights, 16 bytes each once touched; 10 to 24.
     reward_min, reward_max
         A reward outside is refused; within ±1e9. What lies far from every other reward stretches
         the standard deviation, so narrow these to what can really come.
@@ -100,7 +100,7 @@ class VwSpec:
         self._settle("softmax_lambda", low=0.01, high=1e3)
         check_range("learning_rate", self.learning_rate, low=1e-3, high=100.0)
         check_range("power_t", self.power_t, low=0.0, high=1.0)
-        check_range("bits", self.bits, low=10, high=26)
+        check_range("bits", self.bits, low=10, high=24)
         check_range("reward_min", self.reward_min, low=REWARD_RANGE[0], high=REWARD_RANGE[1])
         check_range("reward_max", self.reward_max, low=REWARD_RANGE[0], high=REWARD_RANGE[1])
         if not self.reward_min < self.reward_max:
@@ -189,9 +189,11 @@ class Vw:
         squares = self._squares + (outcome.reward - self._mean) * (outcome.reward - mean)
         cost = (mean - outcome.reward) / (2.0 * math.sqrt(squares / n)) if squares > 0.0 else 0.0
         lines = [f"shared {outcome.context.line}", *(action.line for action in outcome.actions)]
-        lines[1 + outcome.chosen] = f"0:{cost!r}:{self._weighed(outcome.propensity)!r} {lines[1 + outcome.chosen]}"
+        # float(): a numpy scalar writes itself as "np.float64(…)", which VW would read as no label at all.
+        label = f"0:{float(cost)!r}:{float(self._weighed(outcome.propensity))!r} "
+        lines[1 + outcome.chosen] = label + lines[1 + outcome.chosen]
         self._raw.learn("\n".join(lines))
-        self._n, self._mean, self._squares = n, mean, squares
+        self._n, self._mean, self._squares = n, float(mean), float(squares)
 
     def dumps(self) -> bytes:
         """Return the whole state."""

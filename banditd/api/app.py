@@ -13,7 +13,7 @@ import msgspec
 from aiohttp import web
 
 from banditd.api.bodies import decode, read_body
-from banditd.api.docs import docs_asset, docs_page
+from banditd.api.docs import CONTENT_SECURITY_POLICY, docs_asset, docs_page
 from banditd.api.openapi import openapi_json
 from banditd.api.problems import problem_of, problem_reply, request_id
 from banditd.api.replies import HTML, Reply
@@ -48,7 +48,15 @@ class _Route:
     def __init__(self, name: str, *, open_to_all: bool = False, **methods: Handler) -> None:
         self.name = name
         self.open_to_all = open_to_all
-        self.methods = methods
+        self._methods = methods
+
+    def handler(self, method: str) -> Handler:
+        """Return what answers a method; HEAD is GET without its body."""
+        handler = self._methods.get("GET" if method == "HEAD" else method)
+        if handler is None:
+            detail = f"takes {', '.join(self._methods)}"
+            raise MethodNotAllowed("method_not_allowed", detail, allow=self._methods)
+        return handler
 
 
 class Api:
@@ -88,10 +96,7 @@ class Api:
         try:
             route, argument = self._find(request.rel_url.raw_path)
             name = route.name
-            method = request.method
-            handler = route.methods.get("GET" if method == "HEAD" else method)
-            if handler is None:
-                raise MethodNotAllowed("method_not_allowed", f"takes {', '.join(route.methods)}", allow=route.methods)
+            handler = route.handler(request.method)
             if not route.open_to_all:
                 self._check_key(request)
             reply = await handler(request, argument)
@@ -180,11 +185,12 @@ class Api:
         return Reply(openapi_json())
 
     async def _docs(self, _request: web.BaseRequest, _: str) -> Reply:
-        return Reply(docs_page(), content_type=HTML)
+        return Reply(docs_page(), content_type=HTML, headers=f"Content-Security-Policy: {CONTENT_SECURITY_POLICY}\r\n")
 
     async def _asset(self, _request: web.BaseRequest, name: str) -> Reply:
         content, content_type = docs_asset(name)
-        return Reply(content, content_type=content_type, headers="Cache-Control: max-age=86400\r\n")
+        headers = "Cache-Control: max-age=86400\r\nX-Content-Type-Options: nosniff\r\n"
+        return Reply(content, content_type=content_type, headers=headers)
 
     async def _batch(
         self, request: web.BaseRequest, decoder: "msgspec.json.Decoder[T]", call: Callable[[T], Awaitable[Any]]

@@ -37,6 +37,7 @@ async def read_body(request: web.BaseRequest, config: Config) -> bytes:
         body = content.read_nowait(-1)
     else:
         try:
+            _invite_body(request)
             async with asyncio.timeout(config.server.body_timeout_s):
                 parts = []
                 size = 0
@@ -75,6 +76,13 @@ def decode(decoder: "msgspec.json.Decoder[T]", body: bytes | msgspec.Raw) -> T:
         raise Unprocessable("too_deep", "is nested too deeply", field=None) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadRequest("malformed_json", str(error).replace("`", "")) from None
+
+
+def _invite_body(request: web.BaseRequest) -> None:
+    """Tell a client that waits for leave to send its body to go on; some wait a second, some for ever."""
+    transport = request.transport
+    if transport is not None and request.headers.get("Expect", "").lower() == "100-continue":
+        transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
 
 def _too_large(limit: int) -> BodyTooLarge:

@@ -16,24 +16,19 @@ from sklearn.datasets import load_digits
 
 from banditd.demo.client import Client, RankRequest, connected
 from banditd.demo.screen import Screen, sparkline, table
-from banditd.demo.server import running_server
+from banditd.demo.server import POLICIES, running_server
 from banditd.demo.tally import WINDOW, Tally
 
 __all__ = ["play"]
 
-POLICIES = {
-    "vw": '{ kind = "vw" }',
-    "epsilon_greedy": '{ kind = "epsilon_greedy" }',
-    "thompson": '{ kind = "thompson" }',
-    "random": '{ kind = "epsilon_greedy", epsilon = 1.0 }',
-}
-ROUNDS = 20_000
-BATCH_IMAGES = 20  # a batch is decided before any of it is learned: few, so that the next ones profit
+ROUNDS = 10_000
+ONE_BY_ONE = 1_000  # images at the start, each learned from before the next: slow enough to watch the climb
+BATCH_IMAGES = 10  # a batch is decided before any of it is learned: few, so that the next ones profit
 SEED = 1
 TARGET = 0.9
 _FIXED = "best fixed digit"
 _ACTIONS = orjson.dumps([{"id": str(digit)} for digit in range(10)])
-_CURVE_WIDTH = 24
+_CURVE_WIDTH = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +43,7 @@ async def play(*, rounds: int | None, seconds: float | None, port: int) -> None:
     """Play the scene; return when the rounds or the seconds are over."""
     images = load_images()
     n_rounds = rounds or ROUNDS
-    async with running_server(POLICIES, port=port) as address, connected(address) as client:
+    async with running_server(port=port) as address, connected(address) as client:
         with Screen("images", n_rounds) as screen:
             screen.say(
                 f"\n{len(images):,} images of handwritten digits, ten possible answers, reward 1 for the right one.\n"
@@ -95,7 +90,8 @@ class _Scene:
 
     async def play(self, rounds: int, *, seconds: float | None) -> None:
         while self.done < rounds and (seconds is None or self._screen.elapsed_s < seconds):
-            batch = list(islice(self._images, min(BATCH_IMAGES, rounds - self.done)))
+            n = 1 if self.done < ONE_BY_ONE else BATCH_IMAGES
+            batch = list(islice(self._images, min(n, rounds - self.done)))
             await self._decide(batch)
             self.done += len(batch)
             vw = self._tallies["vw"]

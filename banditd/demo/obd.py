@@ -14,17 +14,11 @@ from rich.table import Table
 from banditd.demo.client import BATCH, Client, RankRequest, connected
 from banditd.demo.obd_data import CAMPAIGN, Log, Row, cached_wheel, read_log
 from banditd.demo.screen import Screen, table
-from banditd.demo.server import running_server
+from banditd.demo.server import POLICIES, running_server
 from replay import Matching
 
 __all__ = ["play"]
 
-POLICIES = {
-    "vw": '{ kind = "vw" }',
-    "epsilon_greedy": '{ kind = "epsilon_greedy" }',
-    "thompson": '{ kind = "thompson" }',
-    "random": '{ kind = "epsilon_greedy", epsilon = 1.0 }',
-}
 _BATCH_ROWS = BATCH // len(POLICIES)
 _BODY_BYTES = 4 * 1024 * 1024  # a batch carries every item's features 100 times
 
@@ -39,7 +33,7 @@ async def play(*, rounds: int | None, seconds: float | None, port: int) -> None:
     """
     log = read_log(await cached_wheel())
     n_rounds = rounds or len(log.rows)
-    async with running_server(POLICIES, port=port, body_bytes=_BODY_BYTES) as address, connected(address) as client:
+    async with running_server(port=port, body_bytes=_BODY_BYTES) as address, connected(address) as client:
         with Screen("logged rows", n_rounds) as screen:
             screen.say(
                 f"\n{len(log.rows):,} rows of a shop's log, campaign {CAMPAIGN}, {log.n_items} items shown at random, "

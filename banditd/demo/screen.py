@@ -14,7 +14,7 @@ __all__ = ["Screen", "sparkline", "table"]
 
 _LIVE_EVERY_S = 0.25
 _PLAIN_EVERY_S = 3.0
-_PLAIN_WIDTH = 110  # a pipe has no width; this holds every column of both scenes
+_PLAIN_WIDTH = 120  # a pipe has no width; this holds every column of both scenes
 _BARS = "▁▂▃▄▅▆▇█"
 
 

@@ -14,7 +14,15 @@ import aiohttp
 
 from banditd.demo.errors import ServerFailed
 
-__all__ = ["configuration", "running_server"]
+__all__ = ["POLICIES", "configuration", "running_server"]
+
+# Segment name → its policy as an inline TOML table.
+POLICIES = {
+    "vw": '{ kind = "vw" }',
+    "epsilon_greedy": '{ kind = "epsilon_greedy" }',
+    "thompson": '{ kind = "thompson" }',
+    "random": '{ kind = "epsilon_greedy", epsilon = 1.0 }',
+}
 
 _START_S = 20.0  # a cold start imports VW and NumPy; far above what a slow machine takes
 _STOP_S = 10.0  # the server drains and writes a snapshot
@@ -29,7 +37,7 @@ def configuration(policies: Mapping[str, str], *, port: int, store: Path, body_b
     Parameters
     ----------
     policies
-        Segment name → policy as an inline TOML table, e.g. ``{ kind = "vw" }``.
+        As `POLICIES`.
     """
     tables = "\n".join(f'[[segments]]\nname = "{name}"\npolicy = {policy}\n' for name, policy in policies.items())
     return (
@@ -42,14 +50,16 @@ def configuration(policies: Mapping[str, str], *, port: int, store: Path, body_b
 
 
 @asynccontextmanager
-async def running_server(policies: Mapping[str, str], *, port: int, body_bytes: int = 262_144) -> AsyncIterator[str]:
-    """Start `banditd serve` on 127.0.0.1, wait until it is ready, and give its address; stop it at the end.
+async def running_server(
+    *, port: int, body_bytes: int = 262_144, policies: Mapping[str, str] = POLICIES
+) -> AsyncIterator[str]:
+    """Start `banditd serve` on 127.0.0.1, wait until it is ready, give its address; stop it at the end.
 
     Raises
     ------
     ServerFailed
-        The port is taken, or the server did not become ready; then the sentence ends with the last
-        lines of its log.
+        The port is taken, or the server did not become ready. This error, and one that the body raises,
+        is given the last lines of the server's log.
     """
     with tempfile.TemporaryDirectory(prefix="banditd-demo-") as name:
         folder = Path(name)
@@ -57,6 +67,7 @@ async def running_server(policies: Mapping[str, str], *, port: int, body_bytes: 
         config = folder / "banditd.toml"
         config.write_text(configuration(policies, port=port, store=folder / "banditd.db", body_bytes=body_bytes))
         log = folder / "server.log"
+        print("starting the server …", flush=True)
         with log.open("wb") as output:
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "banditd", "serve", "--config", str(config)),
@@ -69,13 +80,16 @@ async def running_server(policies: Mapping[str, str], *, port: int, body_bytes: 
             )
         try:
             address = f"http://127.0.0.1:{port}"
-            await _until_ready(address, process, log)
+            await _until_ready(address, process)
             yield address
+        except ServerFailed as error:  # the log is about to be deleted, so what it says is said now
+            detail = f"{error.detail}. The server's log ends:\n{_last_lines(log)}"
+            raise ServerFailed(error.code, detail) from error
         finally:
             await _stop(process)
 
 
-async def _until_ready(address: str, process: asyncio.subprocess.Process, log: Path) -> None:
+async def _until_ready(address: str, process: asyncio.subprocess.Process) -> None:
     timeout = aiohttp.ClientTimeout(total=_ANSWER_S)
     ends_s = time.monotonic() + _START_S
     async with aiohttp.ClientSession(timeout=timeout) as session:
@@ -85,7 +99,7 @@ async def _until_ready(address: str, process: asyncio.subprocess.Process, log: P
                     if response.ok:
                         return
             await asyncio.sleep(_POLL_S)
-    raise ServerFailed("server_failed", f"the server did not start. Its log ends:\n{_last_lines(log)}")
+    raise ServerFailed("server_failed", "the server did not start")
 
 
 async def _stop(process: asyncio.subprocess.Process) -> None:

@@ -137,5 +137,5 @@ class _Connection(asyncio.Protocol):
         for body in self._reader.feed(data):
             self._journal.receive(body)
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, _exc: Exception | None) -> None:
         self._journal.connection_lost()

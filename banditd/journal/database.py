@@ -5,14 +5,14 @@ import os
 import threading
 import time
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import apsw
 
 from banditd.errors import JournalCorrupt, JournalUnavailable
 from banditd.journal.schema import FORMAT, SCHEMA
 
-__all__ = ["Checkpointer", "Database", "Durability"]
+__all__ = ["Checkpointer", "Database", "Durability", "rows"]
 
 Durability = Literal["sync", "process"]
 
@@ -105,6 +105,11 @@ class Checkpointer:
             self._wanted.clear()
 
 
+def rows(connection: apsw.Connection, sql: str, *bindings: Any) -> list[Any]:
+    """Return all rows of a query; what is in them, its SQL says."""
+    return connection.execute(sql, bindings).fetchall()
+
+
 def _own(path: Path) -> int:
     path.parent.mkdir(parents=True, exist_ok=True)
     fd = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -141,11 +146,11 @@ def _prepare(connection: apsw.Connection, path: Path) -> bool:
         with connection:
             connection.execute(SCHEMA)
             connection.execute("INSERT INTO meta VALUES ('format', ?), ('clock_us', 0)", (FORMAT,))
-        os.chmod(path, 0o600)
+        path.chmod(0o600)
         return True
     if "meta" not in tables:
         raise JournalCorrupt("not_a_store", f"{path} is a SQLite file, but not a banditd store")
-    (found,) = connection.execute("SELECT value FROM meta WHERE key = 'format'").fetchall()[0]
+    ((found,),) = rows(connection, "SELECT value FROM meta WHERE key = 'format'")
     if found != FORMAT:
         raise JournalCorrupt("other_format", f"{path} has format {found}; this banditd reads format {FORMAT}")
     return False

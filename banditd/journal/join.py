@@ -9,13 +9,13 @@ The window of a decision is [rank, rank + wait) on the journal's clock. A reward
 
 import hashlib
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import apsw
 import orjson
 
-from banditd.journal.commands import Activate, Failed
-from banditd.journal.ledger import Ledger
+from banditd.journal.commands import Activate, Answer
+from banditd.journal.ledger import Ledger, Moment, unknown_lane
 from banditd.journal.protocol import Activated, Aggregate, NewDecision, NewReward, Recorded, Rewarded, RewardRule
 
 __all__ = ["Joiner"]
@@ -47,13 +47,13 @@ class Joiner:
         """Read again when the next window closes."""
         self.next_due_us = self._rows("SELECT min(due_us) FROM windows")[0][0]
 
-    def record(self, new: NewDecision, *, now_us: int) -> Recorded | Failed:
+    def record(self, new: NewDecision, now: Moment) -> Answer:
         """Claim the event id for the decision, or return the decision that has it."""
         lane = self._ledger.lanes.get(new.lane)
         if lane is None:
-            return Failed("unknown_lane", f"lane {new.lane!r} was never opened")
+            return unknown_lane(new.lane)
         digest = _canonical_digest(new.identity)
-        due_us = now_us + round(self._ledger.rule(lane.id, new.epoch).wait_s * _US)
+        due_us = now.clock_us + round(self._ledger.rule(lane.id, new.epoch).wait_s * _US)
         found = self._rows(
             "SELECT d.digest, d.body FROM claims c JOIN decisions d ON d.id = c.decision_id WHERE c.event_id = ?",
             new.event_id,
@@ -74,7 +74,7 @@ class Joiner:
             self.next_due_us = due_us
         return Recorded(created=True)
 
-    def reward(self, new: NewReward, *, now_us: int, at: float) -> Rewarded:
+    def reward(self, new: NewReward, now: Moment) -> Rewarded:
         """Keep a reward and, where its rule says so, make the outcome."""
         found = self._rows(_FIND, new.event_id)
         slot = new.slot or 0
@@ -86,19 +86,19 @@ class Joiner:
             return Rewarded("out_of_range", rule.low, rule.high)
         counted = self._rows(_COUNTED, decision_id, slot)
         if _is_repeat(new, counted, rule):
-            self._keep(new, decision_id, status="duplicate", now_us=now_us, at=at)
+            self._keep(new, decision_id, status="duplicate", now=now)
             return Rewarded("duplicate")
-        if now_us >= due_us:
-            self._keep(new, decision_id, status="late", now_us=now_us, at=at)
+        if now.clock_us >= due_us:
+            self._keep(new, decision_id, status="late", now=now)
             return Rewarded("late")
-        self._keep(new, decision_id, status="counted", now_us=now_us, at=at)
+        self._keep(new, decision_id, status="counted", now=now)
         if not _made_at_once(rule) or (deferred and not self._is_activated(decision_id)):
             return Rewarded("pending")
-        self._join(decision_id, lane_id, slot=slot, reward=new.reward, now_us=now_us, event_id=new.event_id)
+        self._join(decision_id, lane_id, slot=slot, reward=new.reward, now=now, event_id=new.event_id)
         self._forget_window_if_done(decision_id, n_slots=n_slots, due_us=due_us)
         return Rewarded("joined")
 
-    def activate(self, command: Activate, *, now_us: int) -> Activated:
+    def activate(self, command: Activate, now: Moment) -> Activated:
         """Let a deferred decision be learned from, and join what was kept for it."""
         found = self._rows(_FIND, command.event_id)
         if not found:
@@ -106,33 +106,33 @@ class Joiner:
         decision_id, lane_id, epoch, deferred, n_slots, due_us = found[0]
         if not deferred or self._is_activated(decision_id):
             return Activated("activated")
-        if now_us >= due_us:
+        if now.clock_us >= due_us:
             return Activated("late")
-        self._cursor.execute("INSERT INTO activations VALUES (?, ?)", (decision_id, now_us))
+        self._cursor.execute("INSERT INTO activations VALUES (?, ?)", (decision_id, now.clock_us))
         if _made_at_once(self._ledger.rule(lane_id, epoch)):
             for slot in range(n_slots):
                 for reward, _ in self._rows(_COUNTED, decision_id, slot)[:1]:
-                    self._join(
-                        decision_id, lane_id, slot=slot, reward=reward, now_us=now_us, event_id=command.event_id
-                    )
+                    self._join(decision_id, lane_id, slot=slot, reward=reward, now=now, event_id=command.event_id)
             self._forget_window_if_done(decision_id, n_slots=n_slots, due_us=due_us)
         return Activated("activated")
 
-    def close_windows(self, *, now_us: int) -> None:
+    def close_windows(self, now: Moment) -> None:
         """Turn decisions whose window has closed into outcomes, or let them lapse; at most 512 a call."""
-        if self.next_due_us is None or now_us < self.next_due_us:
+        if self.next_due_us is None or now.clock_us < self.next_due_us:
             return
         due = self._rows(
             "SELECT w.due_us, d.id, d.event_id, d.lane_id, d.epoch, d.deferred, d.n_slots, d.body FROM windows w"
             " CROSS JOIN decisions d ON d.id = w.decision_id WHERE w.due_us <= ?"
             " ORDER BY w.due_us, w.decision_id LIMIT ?",
-            now_us,
+            now.clock_us,
             _CLOSE_AT_MOST,
         )
         for due_us, decision_id, event_id, lane_id, epoch, deferred, n_slots, body in due:
             if deferred and not self._is_activated(decision_id):
                 self._cursor.execute("INSERT INTO lapses VALUES (?, ?)", (lane_id, decision_id))
-                self._ledger.lanes_by_id[lane_id].dirty = True  # the clock is written too: a crash must not undo a lapse
+                self._ledger.lanes_by_id[
+                    lane_id
+                ].dirty = True  # the clock is written too: a crash must not undo a lapse
             else:
                 rule = self._ledger.rule(lane_id, epoch)
                 for slot in self._open_slots(decision_id, n_slots=n_slots):
@@ -145,7 +145,7 @@ class Joiner:
                         reward=_aggregate(rewards, rule.aggregate) if rewards else rule.default,
                         rewarded=bool(rewards),
                         body=body,
-                        clock_us=now_us,
+                        clock_us=now.clock_us,
                     )
             self._cursor.execute("DELETE FROM windows WHERE due_us = ? AND decision_id = ?", (due_us, decision_id))
         self.reload()
@@ -154,7 +154,7 @@ class Joiner:
         joined = {slot for (slot,) in self._rows("SELECT slot FROM outcomes WHERE decision_id = ?", decision_id)}
         return [slot for slot in range(n_slots) if slot not in joined]
 
-    def _join(self, decision_id: int, lane_id: int, *, slot: int, reward: float, now_us: int, event_id: str) -> None:
+    def _join(self, decision_id: int, lane_id: int, *, slot: int, reward: float, now: Moment, event_id: str) -> None:
         (body,) = self._rows("SELECT body FROM decisions WHERE id = ?", decision_id)[0]
         self._ledger.add_outcome(
             lane_id,
@@ -164,24 +164,24 @@ class Joiner:
             reward=reward,
             rewarded=True,
             body=body,
-            clock_us=now_us,
+            clock_us=now.clock_us,
         )
 
     def _forget_window_if_done(self, decision_id: int, *, n_slots: int, due_us: int) -> None:
         if not self._open_slots(decision_id, n_slots=n_slots):
             self._cursor.execute("DELETE FROM windows WHERE due_us = ? AND decision_id = ?", (due_us, decision_id))
 
-    def _keep(self, new: NewReward, decision_id: int, *, status: str, now_us: int, at: float) -> None:
+    def _keep(self, new: NewReward, decision_id: int, *, status: str, now: Moment) -> None:
         self._cursor.execute(
             "INSERT INTO rewards (decision_id, slot, reward, reward_id, status, clock_us, at)"
             " VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (decision_id, new.slot, new.reward, new.reward_id, status, now_us, at),
+            (decision_id, new.slot, new.reward, new.reward_id, status, now.clock_us, now.wall_at),
         )
 
     def _is_activated(self, decision_id: int) -> bool:
         return bool(self._rows("SELECT 1 FROM activations WHERE decision_id = ?", decision_id))
 
-    def _rows(self, sql: str, *bindings: object) -> list[tuple]:  # type: ignore[type-arg]  # rows of any shape
+    def _rows(self, sql: str, *bindings: object) -> list[Any]:
         return self._cursor.execute(sql, bindings).fetchall()
 
 

@@ -2,18 +2,27 @@
 
 import os
 from dataclasses import dataclass
-from typing import Any
 
 import apsw
 import msgspec
 import orjson
 
+from banditd.journal.commands import Failed, OpenLane
+from banditd.journal.database import rows
 from banditd.journal.protocol import Epoch, LaneInfo, OutcomeRow, RewardRule
 from banditd.journal.schema import CHAIN_START, chain_digest, outcome_digest
 
-__all__ = ["Ledger", "OpenLaneState"]
+__all__ = ["Ledger", "Moment", "OpenLaneState", "unknown_lane"]
 
 _SALT_BYTES = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """When a batch is carried out: µs of the journal's clock, and UTC seconds for people."""
+
+    clock_us: int
+    wall_at: float
 
 
 @dataclass(slots=True)
@@ -53,9 +62,9 @@ class Ledger:
         """Read everything again, as after a transaction that was rolled back."""
         self.made = []
         self._rules.clear()
-        self._pools = {row[0]: _Pool(*row) for row in self._db.execute("SELECT id, name, seq FROM pools")}
-        rows = self._db.execute("SELECT id, name, pool_id, seq, chain, base_seq, decisions FROM lanes")
-        self.lanes = {row[1]: OpenLaneState(*row) for row in rows}
+        self._pools = {row[0]: _Pool(*row) for row in rows(self._db, "SELECT id, name, seq FROM pools")}
+        found = rows(self._db, "SELECT id, name, pool_id, seq, chain, base_seq, decisions FROM lanes")
+        self.lanes = {row[1]: OpenLaneState(*row) for row in found}
         self.lanes_by_id = {lane.id: lane for lane in self.lanes.values()}
 
     def write_counters(self) -> bool:
@@ -80,30 +89,28 @@ class Ledger:
         """Return the reward rule of an epoch."""
         rule = self._rules.get((lane_id, epoch))
         if rule is None:
-            rows = self._db.execute("SELECT rule FROM epochs WHERE lane_id = ? AND epoch = ?", (lane_id, epoch))
-            rule = msgspec.json.decode(rows.fetchall()[0][0], type=RewardRule)
+            found = rows(self._db, "SELECT rule FROM epochs WHERE lane_id = ? AND epoch = ?", lane_id, epoch)
+            rule = msgspec.json.decode(found[0][0], type=RewardRule)
             self._rules[lane_id, epoch] = rule
         return rule
 
-    def open_lane(
-        self, name: str, *, pool: str, spec: dict[str, Any], rule: RewardRule, build: str, at: float
-    ) -> Epoch:
+    def open_lane(self, command: OpenLane, now: Moment) -> Epoch:
         """Return the lane's epoch, making lane, pool and epoch where they are missing or have changed."""
-        lane = self.lanes.get(name) or self._new_lane(name, pool)
+        lane = self.lanes.get(command.lane) or self._new_lane(command.lane, command.pool)
         current = self._last_epoch(lane)
-        reason = _changes(current, spec=spec, rule=rule, build=build)
+        reason = _changes(current, command)
         if current is not None and not reason:
             return current
         epoch = Epoch(
-            lane=name,
+            lane=lane.name,
             epoch=1 if current is None else current.epoch + 1,
             from_seq=lane.seq,
             fold_from=lane.base_seq,
-            spec=spec,
-            rule=rule,
-            build=build,
+            spec=command.spec,
+            rule=command.rule,
+            build=command.build,
             reason=reason,
-            at=at,
+            at=now.wall_at,
         )
         self._db.execute(
             "INSERT INTO epochs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -112,16 +119,16 @@ class Ledger:
                 epoch.epoch,
                 epoch.from_seq,
                 epoch.fold_from,
-                orjson.dumps(spec, option=orjson.OPT_SORT_KEYS).decode(),
-                msgspec.json.encode(rule).decode(),
-                build,
+                orjson.dumps(epoch.spec, option=orjson.OPT_SORT_KEYS).decode(),
+                msgspec.json.encode(epoch.rule).decode(),
+                epoch.build,
                 reason,
-                at,
+                epoch.at,
             ),
         )
         return epoch
 
-    def add_outcome(  # noqa: PLR0913 - the parts of one row
+    def add_outcome(
         self,
         lane_id: int,
         *,
@@ -133,7 +140,7 @@ class Ledger:
         body: bytes,
         clock_us: int,
     ) -> None:
-        """Number an outcome in its lane and its pool, chain it and keep it."""
+        """Give an outcome its numbers in its lane and its pool, chain it and keep it."""
         lane = self.lanes_by_id[lane_id]
         pool = self._pools[lane.pool_id]
         salt = os.urandom(_SALT_BYTES)
@@ -150,7 +157,7 @@ class Ledger:
 
     def _new_lane(self, name: str, pool: str) -> OpenLaneState:
         self._db.execute("INSERT OR IGNORE INTO pools (name, seq) VALUES (?, 0)", (pool,))
-        pool_row = self._db.execute("SELECT id, name, seq FROM pools WHERE name = ?", (pool,)).fetchall()[0]
+        pool_row = rows(self._db, "SELECT id, name, seq FROM pools WHERE name = ?", pool)[0]
         self._pools.setdefault(pool_row[0], _Pool(*pool_row))
         self._db.execute(
             "INSERT INTO lanes (name, pool_id, seq, chain, base_seq, decisions) VALUES (?, ?, 0, ?, 0, 0)",
@@ -161,14 +168,15 @@ class Ledger:
         return lane
 
     def _last_epoch(self, lane: OpenLaneState) -> Epoch | None:
-        rows = self._db.execute(
+        found = rows(
+            self._db,
             "SELECT epoch, from_seq, fold_from, spec, rule, build, reason, at FROM epochs"
             " WHERE lane_id = ? ORDER BY epoch DESC LIMIT 1",
-            (lane.id,),
-        ).fetchall()
-        if not rows:
+            lane.id,
+        )
+        if not found:
             return None
-        epoch, from_seq, fold_from, spec, rule, build, reason, at = rows[0]
+        epoch, from_seq, fold_from, spec, rule, build, reason, at = found[0]
         return Epoch(
             lane=lane.name,
             epoch=epoch,
@@ -182,16 +190,21 @@ class Ledger:
         )
 
 
-def _changes(current: Epoch | None, *, spec: dict[str, Any], rule: RewardRule, build: str) -> str:
+def unknown_lane(name: str) -> Failed:
+    """Return the answer about a lane that nobody opened."""
+    return Failed("unknown_lane", f"lane {name!r} was never opened")
+
+
+def _changes(current: Epoch | None, wanted: OpenLane) -> str:
     """Return why the next epoch opens; empty if it does not."""
     if current is None:
         return "new lane"
     changed = [
         name
         for name, differs in (
-            ("policy", current.spec != orjson.loads(orjson.dumps(spec))),
-            ("reward rule", current.rule != rule),
-            ("build", current.build != build),
+            ("policy", current.spec != orjson.loads(orjson.dumps(wanted.spec))),
+            ("reward rule", current.rule != wanted.rule),
+            ("build", current.build != wanted.build),
         )
         if differs
     ]

@@ -53,5 +53,3 @@ class LocalJournal(AskingJournal):
         if outcomes:
             for receive in self._receivers:
                 receive(outcomes)
-
-

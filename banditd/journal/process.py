@@ -1,8 +1,6 @@
 """The journal process as its parent sees it: started, watched, started again."""
 
 import asyncio
-import contextlib
-import os
 import shutil
 import sys
 import tempfile
@@ -65,8 +63,7 @@ class JournalProcess:
         JournalUnavailable
             The child ended, or did not answer in time.
         """
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self._socket)
+        _remove(self._socket)
         self._child = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
@@ -82,10 +79,9 @@ class JournalProcess:
                     await self.journal.connect(self._socket)
                 except (FileNotFoundError, ConnectionRefusedError):
                     if self._child.returncode is not None:
-                        raise JournalUnavailable(
-                            "store_refused" if self._child.returncode == EXIT_REFUSED else "journal_ended",
-                            f"the journal process of {self._path} ended with {self._child.returncode}; its log says why",
-                        ) from None
+                        code = "store_refused" if self._child.returncode == EXIT_REFUSED else "journal_ended"
+                        detail = f"the process that owns {self._path} ended with {self._child.returncode}; see its log"
+                        raise JournalUnavailable(code, detail) from None
                     await asyncio.sleep(_POLL_S)
                 else:
                     return
@@ -137,6 +133,10 @@ class JournalProcess:
                 self.failed.set_result(error.detail)
                 return
             log.warning("journal_restarted", pid=self.pid)
+
+
+def _remove(socket: str) -> None:
+    Path(socket).unlink(missing_ok=True)
 
 
 async def start_journal(

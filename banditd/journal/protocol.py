@@ -187,9 +187,7 @@ class LaneInfo(msgspec.Struct, frozen=True, array_like=True, tag=True):
 class Journal(Protocol):
     """What the service asks of a journal; every method may raise `JournalUnavailable`."""
 
-    async def open_lane(
-        self, lane: str, *, pool: str, spec: dict[str, Any], rule: RewardRule, build: str
-    ) -> Epoch:
+    async def open_lane(self, lane: str, *, pool: str, spec: dict[str, Any], rule: RewardRule, build: str) -> Epoch:
         """Return the lane's current epoch, opening the next one if spec, rule or build changed."""
 
     async def record(self, decision: NewDecision) -> Recorded:

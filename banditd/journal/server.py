@@ -47,7 +47,7 @@ class _Worker(asyncio.Protocol):
         self.transport.set_write_buffer_limits(high=1 << 26)
         self._server.workers.add(self)
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, _exc: Exception | None) -> None:
         self._server.workers.discard(self)
         self.transport = None
 
@@ -124,10 +124,15 @@ async def _serve(store: Store, socket_path: str) -> None:
         loop.add_signal_handler(number, lambda: None)  # the parent decides: it closes our standard input
     server = JournalServer(store)
     listener = await loop.create_unix_server(server.new_worker, socket_path)
-    loop.add_reader(sys.stdin.fileno(), lambda: os.read(sys.stdin.fileno(), 1) or done.set())
+    loop.add_reader(sys.stdin.fileno(), lambda: _end_with_parent(done))
     server.tick()
     await done.wait()
     listener.close()
+
+
+def _end_with_parent(done: asyncio.Event) -> None:
+    if not os.read(sys.stdin.fileno(), 1):
+        done.set()
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -137,7 +142,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         store = Store(Path(store_path), durability=cast("Durability", durability))
     except BanditdError as error:
-        log.error("store_refused", code=error.code, detail=error.detail)
+        log.error("store_refused", code=error.code, detail=error.detail)  # noqa: TRY400 - the error says it all
         return EXIT_REFUSED
     try:
         uvloop.run(_serve(store, socket_path))

@@ -34,7 +34,7 @@ class _State(msgspec.Struct, array_like=True):
     """What a snapshot holds: the policy's own bytes and the lane's running sums."""
 
     policy: bytes
-    rewards: tuple[float, ...]
+    rewards: tuple[int, float, float]
     refused: int
 
 
@@ -65,9 +65,7 @@ class Lane:
         older spec; they count in `seq` and `rewards` all the same.
     """
 
-    def __init__(
-        self, segment: str, *, epoch: Epoch, spec: PolicySpec, policy: Policy, reader: Reader
-    ) -> None:
+    def __init__(self, segment: str, *, epoch: Epoch, spec: PolicySpec, policy: Policy, reader: Reader) -> None:
         self.segment = segment
         self.name = epoch.lane
         self.epoch = epoch
@@ -80,7 +78,7 @@ class Lane:
         self.refused = 0
         self.reader = reader
 
-    def decide(  # noqa: PLR0913 - what a decision is made of
+    def decide(
         self, context: Context, actions: Sequence[Action], *, eligible: list[int], event_id: str, key: bytes
     ) -> Slot:
         """Return the distribution over the eligible actions and the one drawn from it."""
@@ -114,7 +112,7 @@ class Lane:
 
     def snapshot(self) -> Snapshot:
         """Return the state as it is now."""
-        state = _State(self.policy.dumps(), self.rewards.to_tuple(), self.refused)
+        state = _State(self.policy.dumps(), self.rewards.dumps(), self.refused)
         return Snapshot(
             lane=self.name,
             epoch=self.epoch.epoch,
@@ -137,7 +135,7 @@ class Lane:
         except (StateInvalid, msgspec.DecodeError) as error:
             log.warning("snapshot_invalid", lane=self.name, seq=snapshot.seq, detail=str(error))
             return False
-        self.rewards = RunningMean.from_tuple(state.rewards)
+        self.rewards = RunningMean.loads(state.rewards)
         self.refused = state.refused
         self.seq, self.pool_seq, self.chain = snapshot.seq, pool_seq, snapshot.chain
         return True

@@ -4,6 +4,7 @@ from typing import Any, Final
 
 import msgspec
 
+from banditd.messages import Action as ActionJson
 from policies.errors import InvalidInput
 from policies.features import Action, Context, Limits
 
@@ -12,14 +13,9 @@ __all__ = ["Reader", "split_path"]
 _ACTIONS_KEPT: Final = 20_000  # per generation; an action of a catalogue comes again and again
 
 
-class _ActionJson(msgspec.Struct, forbid_unknown_fields=True):
-    id: str
-    features: dict[str, Any] = {}
-
-
 _decode_object = msgspec.json.Decoder(dict[str, Any]).decode
 _decode_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
-_decode_action = msgspec.json.Decoder(_ActionJson).decode
+_decode_action = msgspec.json.Decoder(ActionJson).decode
 
 
 class Reader:
@@ -66,7 +62,7 @@ class Reader:
             detail = f"must hold 1 to {self._actions_at_most} actions, not {len(parts)}"
             raise InvalidInput("action_count", "actions", detail)
         young = self._young
-        actions = []
+        actions: list[Action] = []
         for part in parts:
             key = bytes(part)
             actions.append(young.get(key) or self._read(key, len(actions)))

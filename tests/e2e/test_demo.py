@@ -105,8 +105,8 @@ def test_a_port_that_is_taken_is_left_alone(scratch: Path) -> None:
 
 async def test_a_server_that_does_not_start_is_quoted() -> None:
     """If the server stops at its start, the error ends with what the server said."""
-    with pytest.raises(ServerFailed, match=r"(?s)did not start. Its log ends:.*guesswork"):
-        async with running_server({"vw": '{ kind = "guesswork" }'}, port=0):
+    with pytest.raises(ServerFailed, match=r"(?s)did not start. The server's log ends:.*guesswork"):
+        async with running_server(port=0, policies={"vw": '{ kind = "guesswork" }'}):
             pass
 
 

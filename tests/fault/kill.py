@@ -180,11 +180,20 @@ class Run:
     async def _note_states(self) -> dict[str, int]:
         heads = {}
         for segment in SEGMENTS:
-            seq, digest = await self.client.state(segment)
+            seq, digest = await self._state(segment)
             if self.expected[segment].setdefault(seq, digest) != digest:
                 self._wrong([f"{segment}: had another state at {seq} before"])
             heads[segment] = seq
         return heads
+
+    async def _state(self, segment: str) -> tuple[int, str]:
+        give_up_at = time.monotonic() + DEADLINE_S
+        while (state := await self.client.state(segment)) is None:
+            if time.monotonic() > give_up_at:
+                raise TimeoutError(f"no state of {segment} for {DEADLINE_S} s; see {self.folder}/server.log")
+            await asyncio.sleep(0.02)
+            await self._until_ready()
+        return state
 
     async def _ask_again(self) -> None:
         """Repeat what was acknowledged, and most of what a kill left in doubt: retries are what clients do."""

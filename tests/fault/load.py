@@ -68,10 +68,12 @@ class Client:
         elif status == 404:
             self.wrong.append(f"{entry.event_id}: unknown to the activation after its rank was acknowledged")
 
-    async def state(self, segment: str) -> tuple[int, str]:
-        """Return the seq of a segment's lane and the digest of its policy's state."""
-        async with self._session.get(f"{self._url}/v1/segments/{segment}", params={"digest": "true"}) as response:
-            state = (await response.json())["state"]
+    async def state(self, segment: str) -> tuple[int, str] | None:
+        """Return the seq of a segment's lane and the digest of its policy's state; None if there is no answer."""
+        status, body = await self._send("GET", f"/v1/segments/{segment}?digest=true")
+        if status != 200:
+            return None
+        state = body["state"]
         if state["epoch"] != 1:
             self.wrong.append(f"{segment}: is in epoch {state['epoch']}, though nothing was changed")
         return state["seq"], state["digest"]
@@ -85,8 +87,11 @@ class Client:
             return False
 
     async def _post(self, path: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        return await self._send("POST", path, orjson.dumps(body))
+
+    async def _send(self, method: str, path: str, body: bytes | None = None) -> tuple[int, dict[str, Any]]:
         try:
-            async with self._session.post(f"{self._url}{path}", data=orjson.dumps(body)) as response:
+            async with self._session.request(method, f"{self._url}{path}", data=body) as response:
                 text = await response.read()
         except (aiohttp.ClientError, TimeoutError) as error:
             self.statuses[type(error).__name__] += 1

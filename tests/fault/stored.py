@@ -49,9 +49,9 @@ class Fold:
 def _lesson(row: OutcomeRow) -> Outcome:
     decision = decode_decision(row.body)
     slot = decision.slots[row.slot]
-    actions = [Action.of(action["id"], action["features"]) for action in orjson.loads(decision.actions)]
+    actions = [Action.of(action["id"], action["features"]) for action in orjson.loads(bytes(decision.actions))]
     return Outcome(
-        context=Context.of(orjson.loads(decision.context)),
+        context=Context.of(orjson.loads(bytes(decision.context))),
         actions=[actions[i] for i in slot.eligible],
         chosen=slot.eligible.index(slot.chosen),
         propensity=slot.propensity,
@@ -101,7 +101,7 @@ def lost_decisions(store: Path, entries: Iterable[Entry]) -> Iterator[str]:
             yield f"{entry.event_id}: was acknowledged and is not in the store"
             continue
         stored = decode_decision(bodies[entry.event_id])
-        ids = [action["id"] for action in orjson.loads(stored.actions)]
+        ids = [action["id"] for action in orjson.loads(bytes(stored.actions))]
         slot = stored.slots[0]
         played = {ids[i]: p for i, p in zip(slot.eligible, slot.probabilities, strict=True)}
         answered = {action["id"]: action["probability"] for action in entry.answer["ranking"]}

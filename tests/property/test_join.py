@@ -7,6 +7,7 @@ from itertools import pairwise, product
 from pathlib import Path
 from typing import cast, get_args
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -232,5 +233,6 @@ JoinMachine.TestCase.settings = settings(
 )
 
 
+@pytest.mark.timeout(400)
 class TestJoin(cast("type", JoinMachine.TestCase)):  # type: ignore[misc]  # hypothesis makes the class at run time
     """Any interleaving of ranks, rewards, duplicates, activations, expiries and restarts gives the model's outcomes."""

@@ -74,6 +74,18 @@ async def test_a_reward_that_is_never_learned_is_missed(monkeypatch: pytest.Monk
     assert (result.n_missed, result.latencies_us) == (2, [])
 
 
+async def test_stops_when_its_time_is_over() -> None:
+    """When the time is over, no further reward is sent."""
+    server = _Server(ranks_to_learn=1)
+
+    async with _served(server) as job:
+        result = await _follow(
+            job(n_rewards=1_000_000, seconds=0.05, background_connections=0), itertools.cycle(BODIES)
+        )
+
+    assert 0 < server.n_rewards == len(result.latencies_us) < 1_000_000
+
+
 async def test_a_reward_that_is_not_joined_is_an_error() -> None:
     """A reward that the server does not join at once has no effect to wait for."""
     async with _served(_Server(ranks_to_learn=1, status="pending")) as job:

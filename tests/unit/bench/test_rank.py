@@ -31,6 +31,7 @@ def test_ratios_are_taken_within_rounds(cells: list[Cell]) -> None:
     assert row["ratio_rounds"] == [0.5, 0.3, 0.4]
     assert row["ratio"] == 0.4
     assert row["p99_ratio"] == 3.0  # of 800/200, 300/100, 400/400
+    assert row["cpu_ratio"] == 0.417  # of 50/100, 50/120, 50/140
 
 
 def test_percentiles_are_over_all_rounds(cells: list[Cell]) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.servers import Server, ServerFailed, file_system_of, free_port, pin
+from bench.servers import Server, ServerFailed, busy_s, cpu_s, file_system_of, free_port, pin
 
 _WITH_A_CHILD = """
 import socket, subprocess, sys, time
@@ -71,3 +71,13 @@ def test_file_system_of() -> None:
     """The file system of /proc is told from that of a directory on disk."""
     assert file_system_of(Path("/proc")).startswith("proc ")
     assert not file_system_of(Path(__file__)).startswith("proc ")
+
+
+def test_busy_time_holds_every_process() -> None:
+    """The cores' busy time grows by at least what one process burns (within two ticks of the kernel's clock)."""
+    busy, mine = busy_s(), cpu_s(os.getpid())
+
+    while cpu_s(os.getpid()) - mine < 0.1:
+        pass
+
+    assert busy_s() - busy >= 0.08

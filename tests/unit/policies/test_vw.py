@@ -1,5 +1,6 @@
 """The vw policy: a deterministic fold that learns, and that no input can hurt."""
 
+import dataclasses
 import gc
 import hashlib
 import math
@@ -29,6 +30,7 @@ _SPECS = [
     pytest.param(VwSpec(exploration="epsilon", power_t=0.3, learning_rate=0.1, bits=12), id="slow, few bits"),
     pytest.param(VwSpec(exploration="softmax", power_t=1.0, learning_rate=30.0), id="fast"),
 ]
+_ROOT = Path(__file__).parents[3]
 _RSS_UNIT_MB = os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
@@ -109,12 +111,14 @@ print(hashlib.sha256(here._folded(here.VwSpec(), here._outcomes(200)).dumps()).h
 """
     environment = {**os.environ, "PYTHONHASHSEED": "4242"}
 
-    there = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
+    there = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=_ROOT, env=environment, check=True
+    )
 
     assert there.stdout.strip() == hashlib.sha256(_folded(VwSpec(), _outcomes(200)).dumps()).hexdigest()
 
 
-# ----------------------------------------------------------------------------------------------------------- the formulas
+# --------------------------------------------------------------------------------------------------------- the formulas
 
 
 def _costs_by_hand(rewards: list[float]) -> list[float]:
@@ -208,7 +212,7 @@ def _learns(spec: VwSpec, rewards: tuple[float, float], *, n_rounds: int) -> flo
     for _ in range(n_rounds):
         right = chance.randrange(3)
         played = policy.probabilities(contexts[right], actions)
-        chosen = chance.choices(range(3), played)[0]
+        chosen = chance.choices(range(3), played.tolist())[0]
         won = chance.random() < (0.8 if chosen == right else 0.2)
         policy.learn(Outcome(contexts[right], actions, chosen, float(played[chosen]), rewards[won]))
     return float(np.mean([policy.probabilities(contexts[k], actions)[k] for k in range(3)]))
@@ -249,7 +253,7 @@ def test_one_absurd_reward_does_not_end_learning() -> None:
     for i in range(6_000):
         right = chance.randrange(3)
         played = policy.probabilities(contexts[right], _ACTIONS[:3])
-        chosen = chance.choices(range(3), played)[0]
+        chosen = chance.choices(range(3), played.tolist())[0]
         reward = 1_000.0 if i == 300 else float(chance.random() < (0.8 if chosen == right else 0.2))
         policy.learn(Outcome(contexts[right], _ACTIONS[:3], chosen, float(played[chosen]), reward))
 
@@ -284,6 +288,15 @@ def test_epsilon_weighs_by_propensity_down_to_a_thousandth() -> None:
 
     assert half != thousandth
     assert thousandth == tiny
+
+
+def test_numpy_numbers_are_learned_from_like_pythons() -> None:
+    """A reward and a propensity out of an array teach what the same numbers out of JSON teach."""
+    plain = _outcomes(30)
+    scalars = [dataclasses.replace(o, propensity=np.float64(o.propensity), reward=np.float64(o.reward)) for o in plain]
+    spec = VwSpec(exploration="epsilon")
+
+    assert _folded(spec, scalars).dumps() == _folded(spec, plain).dumps()
 
 
 # ---------------------------------------------------------------------------------------------------- what is refused

@@ -25,7 +25,7 @@ def _rewards(spec: VwSpec, name: str, *, n_rounds: int, batch: int = 1, seed: in
             chance.shuffle(order)
         row = order[i % len(order)]
         played = policy.probabilities(contexts[row], actions)
-        chosen = chance.choices(range(len(actions)), played)[0]
+        chosen = chance.choices(range(len(actions)), played.tolist())[0]
         rewards.append(float(chosen == data.target[row]))
         waiting.append(Outcome(contexts[row], actions, chosen, float(played[chosen]), rewards[-1]))
         if len(waiting) == batch:

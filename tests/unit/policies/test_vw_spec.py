@@ -3,6 +3,7 @@
 import dataclasses
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from policies.features import Action, Context
 from policies.registry import parse_spec, spec_fields
 from policies.vw import VwSpec
 
+_ROOT = Path(__file__).parents[3]
 _CONTEXT = Context.of({"device": "ios"})
 _ACTIONS = [Action.of("a"), Action.of("b")]
 
@@ -86,31 +88,33 @@ def test_the_reward_range_is_that_of_the_spec() -> None:
 
 def test_settings_at_their_limits_never_cost_a_process() -> None:
     """At the ends of every range VW starts, predicts a distribution and learns, in a process of its own."""
-    code = f"""
-import itertools, math
+    code = """
+import math
 from policies.features import Action, Context
 from policies.protocol import Outcome
 from policies.vw import VwSpec
 
 actions, n_seen = [Action.of("a"), Action.of("b")], 0
 extremes = [
-    {{"gamma_scale": 0.01}}, {{"gamma_scale": 1e5}}, {{"learning_rate": 1e-3}}, {{"learning_rate": 100.0}},
-    {{"power_t": 0.0}}, {{"power_t": 1.0}}, {{"bits": 10}}, {{"bits": 26}}, {{"interactions": ()}},
-    {{"interactions": ("ss", "sa", "aa")}}, {{"exploration": "epsilon", "epsilon": 1e-6}},
-    {{"exploration": "epsilon", "epsilon": 1.0}}, {{"exploration": "softmax", "softmax_lambda": 0.01}},
-    {{"exploration": "softmax", "softmax_lambda": 1e3, "epsilon": 1e-6}},
+    {"gamma_scale": 0.01}, {"gamma_scale": 1e5}, {"learning_rate": 1e-3}, {"learning_rate": 100.0},
+    {"power_t": 0.0}, {"power_t": 1.0}, {"bits": 10}, {"bits": 24}, {"interactions": ()},
+    {"interactions": ("ss", "sa", "aa")}, {"exploration": "epsilon", "epsilon": 1e-6},
+    {"exploration": "epsilon", "epsilon": 1.0}, {"exploration": "softmax", "softmax_lambda": 0.01},
+    {"exploration": "softmax", "softmax_lambda": 1e3, "epsilon": 1e-6},
 ]
 for settings in extremes:
     vw = VwSpec(**settings).build()
     for i, reward in enumerate([0.0, 1.0, -1000.0, 1000.0] * 5):
-        context = Context.of({{"x": 1e9 if i % 3 else -0.5}})
+        context = Context.of({"x": 1e9 if i % 3 else -0.5})
         vw.learn(Outcome(context, actions, i % 2, 1e-9, reward))
         played = vw.probabilities(context, actions)
         assert abs(math.fsum(played) - 1) < 1e-5 and played.min() > 0, (settings, i, played)
     n_seen += 1
-assert n_seen == {14}
+assert n_seen == 14
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=_ROOT, timeout=60, check=False
+    )
 
     assert (done.returncode, done.stderr) == (0, "")
 
