@@ -24,7 +24,7 @@ __all__ = [
 # What `extra_json_schema` says is for readers and generators of clients. The service checks the limits in force, which
 # can be configured.
 _ID: Final = "1 to 256 bytes of UTF-8 without control characters"
-_ID_SCHEMA: Final = {"minLength": 1, "maxLength": 256, "pattern": "^[^\\x00-\\x1f\\x7f]*$"}
+_ID_SCHEMA: Final = {"minLength": 1, "maxLength": 256, "pattern": "^[^\\x00-\\x1f\\x7f-\\x9f]*$"}
 _FEATURES_SCHEMA: Final = {"$ref": "#/components/schemas/Features"}
 
 EventId = Annotated[

@@ -171,6 +171,8 @@ class Service:
         context = setup.reader.context(request.context)
         actions = setup.reader.actions(request.actions)
         event_id = self._event_id(request.event_id)
+        if request.user is not None:
+            self._check_id(request.user, "user")
         lane = self._lane_for(request, context.data, actions, setup)
         eligible = _eligible(actions, request.exclude)
         slot = lane.decide(context, actions, eligible=eligible, event_id=event_id, key=self._draw_key)

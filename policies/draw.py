@@ -1,6 +1,7 @@
 """Turn a distribution into a choice that can be repeated and not be steered."""
 
 import hashlib
+from bisect import bisect_right
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import accumulate
@@ -48,11 +49,7 @@ def draw(probabilities: Sequence[float], u: float) -> int:
         In [0, 1).
     """
     cumulative = list(accumulate(probabilities))
-    threshold = u * cumulative[-1]
-    for index, reached in enumerate(cumulative):
-        if reached > threshold:
-            return index
-    raise AssertionError("a checked distribution has an action above any u < 1")
+    return bisect_right(cumulative, u * cumulative[-1])  # in range: u < 1, so the product is below the last sum
 
 
 def checked(probabilities: Sequence[float], n_actions: int) -> Sequence[float]:

@@ -218,7 +218,8 @@ class _Encoder:
                 continue
             n_scalars += 1
             if kind is str:
-                strings[_STRINGS.get((key, value)) or _string_token(key, value, path)] = None
+                token = _STRINGS.get((key, value)) or _string_token(key, value, path, place=f"[{i}]")
+                strings[token] = None
             elif kind is float or kind is int:
                 if not -self.limits.magnitude <= value <= self.limits.magnitude:
                     raise _bad_number(value, f"{_join(path, key)}[{i}]", self.limits)
@@ -252,8 +253,8 @@ def _name_token(key: str, path: str) -> str:
     return token
 
 
-def _string_token(key: str, value: str, path: str) -> str:
-    token = f"{_NAMES.get(key) or _name_token(key, path)}={_checked_escape(value, _join(path, key))}"
+def _string_token(key: str, value: str, path: str, *, place: str = "") -> str:
+    token = f"{_NAMES.get(key) or _name_token(key, path)}={_checked_escape(value, _join(path, key) + place)}"
     if len(key) + len(value) <= _MEMO_LENGTH:
         if len(_STRINGS) >= _MEMO_ENTRIES:
             _STRINGS.clear()

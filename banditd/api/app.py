@@ -17,7 +17,15 @@ from banditd.api.docs import CONTENT_SECURITY_POLICY, docs_asset, docs_page
 from banditd.api.openapi import openapi_json
 from banditd.api.problems import problem_of, problem_reply, request_id
 from banditd.api.replies import HTML, Reply
-from banditd.errors import BadRequest, BanditdError, JournalUnavailable, MethodNotAllowed, NotFound, Unauthenticated
+from banditd.errors import (
+    BadRequest,
+    BanditdError,
+    JournalUnavailable,
+    MethodNotAllowed,
+    NotFound,
+    Unauthenticated,
+    Unprocessable,
+)
 from banditd.logs import get_logger
 from banditd.messages import Problem, RankRequest, RewardRequest
 from banditd.metrics import CONTENT_TYPE, Metrics
@@ -118,7 +126,7 @@ class Api:
         route = self._exact.get(path)
         if route is not None:
             return route, ""
-        if path.startswith(_EVENTS) and path.endswith(_ACTIVATE):
+        if path.startswith(_EVENTS) and path.endswith(_ACTIVATE) and len(path) >= len(_EVENTS) + len(_ACTIVATE):
             return self._activate_route, _unquoted(path[len(_EVENTS) : -len(_ACTIVATE)])
         if path.startswith(_SEGMENTS):
             return self._segment_route, _unquoted(path[len(_SEGMENTS) :])
@@ -168,7 +176,10 @@ class Api:
 
     async def _segment(self, request: web.BaseRequest, name: str) -> Reply:
         self._require_ready()
-        with_digest = request.rel_url.query.get("digest") == "true"
+        digest = request.rel_url.query.get("digest", "false")
+        if digest not in ("true", "false"):
+            raise Unprocessable("invalid_value", "must be true or false", field="digest")
+        with_digest = digest == "true"
         return Reply(_encode(await self._service.segment(name, with_digest=with_digest)))
 
     async def _healthz(self, _request: web.BaseRequest, _: str) -> Reply:

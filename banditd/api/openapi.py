@@ -319,7 +319,7 @@ _OPERATIONS: Final = (
         "look",
         "Look at one segment",
         "SegmentInfo",
-        ("invalid_path", "unknown_segment", *_JOURNAL),
+        ("invalid_path", "unknown_segment", "invalid_value", *_JOURNAL),
         method="get",
         parameters=(_NAME_PARAMETER, _DIGEST_PARAMETER),
     ),

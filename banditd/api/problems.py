@@ -26,7 +26,7 @@ def request_id(request: web.BaseRequest) -> str:
 def problem_of(error: BanditdError | InvalidInput, trace: str) -> Problem:
     """Return the body that tells a client of an error."""
     status = HTTPStatus.UNPROCESSABLE_ENTITY if isinstance(error, InvalidInput) else error.status
-    return _problem(status, code=error.code, detail=error.detail, field=error.field, trace=trace)
+    return _problem(status, code=error.code, detail=error.detail, field=error.field or None, trace=trace)
 
 
 def problem_reply(error: BanditdError | InvalidInput | None, trace: str) -> Reply:

@@ -119,7 +119,7 @@ class _Scene:
         asked = sum(estimate.n_rows for estimate in self._estimates.values())
         matches = sum(estimate.n_matched for estimate in self._estimates.values())
         text = (
-            f"\nOf {asked:,} answers {matches:,} matched the log, about one in {self._log.n_items}. "
+            f"\nOf {asked:,} answers {matches:,} matched the log, one in {asked / max(matches, 1):.0f}. "
             "Only those count, so the\n"
             "intervals are wide: where two of them overlap, the log does not show which policy is better.\n"
         )

@@ -20,6 +20,7 @@ _SYNCHRONOUS = {"sync": "FULL", "process": "NORMAL"}
 _LOCK_WAIT_S = 10.0  # an owner whose server was killed ends as soon as it sees the closed socket
 _LOCK_POLL_S = 0.02
 _CACHE_KIB = 65_536
+_BUSY_MS = 5_000  # the two connections of this process may meet at a checkpoint
 _CHECKPOINT_PAGES = 1_000  # 4 MB of log before it is copied into the file
 _REST_PAGES = 256  # a rest so small is checkpointed between two commits, so that the log can begin anew
 
@@ -127,21 +128,23 @@ def _own(path: Path) -> int:
 
 
 def _connect(path: Path, *, durability: Durability) -> apsw.Connection:
-    connection = apsw.Connection(str(path))
-    connection.set_busy_timeout(5_000)
-    connection.execute(f"PRAGMA synchronous = {_SYNCHRONOUS[durability]}")
-    connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
-    connection.execute("PRAGMA journal_mode = WAL")
+    try:
+        connection = apsw.Connection(str(path))
+        connection.set_busy_timeout(_BUSY_MS)
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute(f"PRAGMA synchronous = {_SYNCHRONOUS[durability]}")
+        connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+    except apsw.NotADBError:
+        raise JournalCorrupt("not_a_store", f"{path} is not a SQLite file") from None
+    except apsw.CantOpenError as error:
+        raise JournalUnavailable("store_unreachable", f"{path} cannot be opened: {error}") from None
     connection.wal_autocheckpoint(0)
     return connection
 
 
 def _prepare(connection: apsw.Connection, path: Path) -> bool:
     """Make the tables if the file is new; refuse a file of another kind; return whether it was new."""
-    try:
-        tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
-    except apsw.NotADBError:
-        raise JournalCorrupt("not_a_store", f"{path} is not a SQLite file") from None
+    tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
     if not tables:
         with connection:
             connection.execute(SCHEMA)

@@ -12,6 +12,8 @@ __all__ = ["Reader", "split_path"]
 
 _ACTIONS_KEPT: Final = 20_000  # per generation; an action of a catalogue comes again and again
 
+# Text is only looked at when a part is read, so what is no UTF-8 is found here and not where the body is decoded.
+_UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 _decode_object = msgspec.json.Decoder(dict[str, Any]).decode
 _decode_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
@@ -43,7 +45,7 @@ class Reader:
             return Context.of(_decode_object(raw), limits=self._limits)
         except InvalidInput as error:
             raise error.under("context") from None
-        except (msgspec.ValidationError, RecursionError) as error:
+        except _UNREADABLE as error:
             raise _invalid("context", error) from None
 
     def actions(self, raw: msgspec.Raw) -> tuple[Action, ...]:
@@ -56,7 +58,7 @@ class Reader:
         """
         try:
             parts = _decode_list(raw)
-        except (msgspec.ValidationError, RecursionError) as error:
+        except _UNREADABLE as error:
             raise _invalid("actions", error) from None
         if not 1 <= len(parts) <= self._actions_at_most:
             detail = f"must hold 1 to {self._actions_at_most} actions, not {len(parts)}"
@@ -78,7 +80,7 @@ class Reader:
                 action = Action.of(fields.id, fields.features, limits=self._limits)
             except InvalidInput as error:
                 raise error.under(f"actions[{index}]") from None
-            except (msgspec.ValidationError, RecursionError) as error:
+            except _UNREADABLE as error:
                 raise _invalid(f"actions[{index}]", error) from None
         if len(self._young) >= _ACTIONS_KEPT:
             self._old, self._young = self._young, {}
@@ -89,6 +91,8 @@ class Reader:
 def _invalid(field: str, error: Exception) -> InvalidInput:
     if isinstance(error, RecursionError):
         return InvalidInput("too_deep", field, "is nested too deeply")
+    if isinstance(error, UnicodeDecodeError):
+        return InvalidInput("invalid_text", field, "is not valid UTF-8")
     detail, path = split_path(str(error))
     return InvalidInput("invalid_value", f"{field}{path}", detail)
 

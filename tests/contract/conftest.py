@@ -22,7 +22,7 @@ policy = { kind = "epsilon_greedy" }
 [[segments]]
 name = "brief"
 policy = { kind = "epsilon_greedy" }
-reward = { wait = "300ms", default = -0.5 }
+reward = { wait = "1s", default = -0.5 }
 
 [[segments]]
 name = "summed"

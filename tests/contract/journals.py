@@ -68,9 +68,9 @@ class EmbeddedStore:
         await self.journal.tick()
 
     async def reopen(self, *, outage_s: float = 0.0) -> None:
-        """Close and open; the machine starts again, so that its monotonic clock starts from nothing."""
+        """Close and open; to the journal the clocks may as well be those of another machine."""
         await self.journal.close()
-        self.clock = ManualClock(monotonic=5.0, wall=self.clock.wall() + outage_s)
+        self.clock = ManualClock(monotonic=self.clock.monotonic() * 10, wall=self.clock.wall() + outage_s)
         await self.start(self._folder)
 
     async def crash(self) -> None:

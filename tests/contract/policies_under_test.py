@@ -39,7 +39,7 @@ def outcomes(n: int, *, seed: int, n_actions: int = 5, best: int | None = None) 
 
     Action `best` pays in 80 of 100 cases, the others in 20; without one each pays in 50.
     """
-    source = random.Random(seed)
+    source = random.Random(seed)  # noqa: S311 - makes a test's data, no secret
     catalogue = actions_of(n_actions)
     moments = contexts()
     for _ in range(n):

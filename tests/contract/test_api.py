@@ -22,7 +22,7 @@ def new_id() -> str:
 
 
 def ranked(n_actions: int = 3, **fields: object) -> dict[str, Any]:
-    """Return a rank request over actions a0, a1, …"""
+    """Return a rank request over actions a0, a1 and so on."""
     return {"actions": [{"id": f"a{i}", "features": {"price": i}} for i in range(n_actions)], **fields}
 
 
@@ -270,16 +270,20 @@ def test_activated_first_then_rewarded(api: Client) -> None:
 def test_decision_that_is_never_activated_lapses(api: Client) -> None:
     """Without its activation a decision makes no outcome when its window closes, and stays lapsed."""
     lapsing = rank(api, ranked(segment="brief", activate=False))["event_id"]
-    assert reward(api, lapsing).json == {"status": "pending"}
+    rewarded = rank(api, ranked(segment="brief", activate=False))["event_id"]
+    assert reward(api, rewarded).json == {"status": "pending"}
     count = outcomes(api, "brief")
-    rank(api, ranked(segment="brief"))  # its window closes later, so when it has, so has the other
+    rank(api, ranked(segment="brief"))  # its window closes later, so when it has, so have the others
 
     until(lambda: outcomes(api, "brief") > count, "the window closed")
 
     assert outcomes(api, "brief") == count + 1
-    late = api.post(f"/v1/events/{lapsing}/activate")
-    assert (late.status, late.json["code"]) == (410, "window_closed")
+    for event_id in (lapsing, rewarded):
+        late = api.post(f"/v1/events/{event_id}/activate")
+        assert (late.status, late.json["code"]) == (410, "window_closed")
     assert reward(api, lapsing).status == 410
+    assert reward(api, rewarded).json == {"status": "duplicate"}  # a repeated reward is answered as one, however late
+    assert outcomes(api, "brief") == count + 1
 
 
 def test_activation_of_an_unknown_event_is_not_found(api: Client) -> None:

@@ -124,7 +124,7 @@ def test_predicting_leaves_no_trace(spec: PolicySpec) -> None:
 
 
 def test_loading_brings_back_the_state(spec: PolicySpec) -> None:
-    """dumps → loads → dumps gives the same bytes, and loading replaces whatever was there."""
+    """A round trip through loads gives the same bytes, and loading replaces whatever was there."""
     state = folded(spec, list(outcomes(80, seed=5))).dumps()
     other = folded(spec, list(outcomes(30, seed=6)))
     other.probabilities(contexts()[0], actions_of(5))
@@ -243,4 +243,4 @@ def test_specs_come_back_from_their_own_bytes(spec: PolicySpec) -> None:
     settings = json.loads(spec_bytes(spec))
 
     assert parse_spec(settings) == spec
-    assert set(settings) == {"kind", *(field.name for field in dataclasses.fields(type(spec)))}  # type: ignore[arg-type]  # every spec is a dataclass
+    assert set(settings) == {"kind", *(field.name for field in dataclasses.fields(type(spec)))}

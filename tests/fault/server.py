@@ -14,7 +14,7 @@ from typing import Any, Final, Literal
 
 from banditd.journal.protocol import Aggregate
 
-__all__ = ["DEADLINE_S", "SEGMENTS", "WINDOW_S", "Segment", "Server", "Victim", "copy_store"]
+__all__ = ["DEADLINE_S", "SEGMENTS", "WINDOW_S", "Segment", "Server", "Victim", "copy_store", "living_members"]
 
 Victim = Literal["all", "worker", "journal"]
 
@@ -144,8 +144,21 @@ def copy_store(store: Path, target: Path) -> Path:
     return target / store.name
 
 
+def living_members(group: int) -> list[int]:
+    """Return the processes of a group that have not ended; whoever must collect them may be slow to do so."""
+    pids = [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
+    return [pid for pid in pids if (stat := _stat(pid)) is not None and int(stat[2]) == group and stat[0] not in "ZX"]
+
+
 def _until_stopped(*pids: int | None) -> None:
     for pid in pids:
-        with contextlib.suppress(FileNotFoundError):
-            while pid is not None and Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "TZ":
-                time.sleep(0.001)
+        while pid is not None and (stat := _stat(pid)) is not None and stat[0] not in "TZX":
+            time.sleep(0.001)
+
+
+def _stat(pid: int) -> list[str] | None:
+    """Return a process's state, parent, group and so on; None if there is no such process."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None

@@ -8,6 +8,7 @@ from policies import InvalidInput, RunningMean, StateInvalid
 
 
 def of(*values: float) -> RunningMean:
+    """Return the running mean of the values."""
     result = RunningMean()
     for value in values:
         result.add(value)
@@ -37,7 +38,7 @@ def test_nothing_is_neutral() -> None:
 
 
 def test_the_interval_is_the_formula() -> None:
-    """n = 1,000, variance 1/4, level 0.95: the half width by the formula of the docstring."""
+    """For n = 1,000, variance 1/4, level 0.95: the half width by the formula of the docstring."""
     sums = RunningMean(1_000, 0.5, 250.0)
     rho2 = (5.991464547107982 + math.log(6.991464547107982)) / 1_000  # -2 log 0.05 = 5.99146...
     spread = 1_000 * rho2 + 1

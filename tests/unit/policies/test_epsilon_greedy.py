@@ -10,6 +10,7 @@ A, B, C, D = (Action.of(name) for name in "abcd")
 
 
 def learned(policy: EpsilonGreedy, *rewards: tuple[Action, float]) -> EpsilonGreedy:
+    """Teach the policy each reward in turn."""
     for action, reward in rewards:
         policy.learn(Outcome(context=NOW, actions=[action], chosen=0, propensity=1.0, reward=reward))
     return policy
@@ -56,7 +57,11 @@ def test_the_propensity_does_not_weigh_the_mean() -> None:
 def test_a_forgotten_action_is_a_newcomer_again() -> None:
     """With room for two, a third action pushes out the one that was learned from least recently."""
     policy = learned(
-        EpsilonGreedySpec(epsilon=0.2, initial_reward=0.0, max_actions=2).build(), (A, 3.0), (B, 1.0), (A, 3.0), (C, 2.0)
+        EpsilonGreedySpec(epsilon=0.2, initial_reward=0.0, max_actions=2).build(),
+        (A, 3.0),
+        (B, 1.0),
+        (A, 3.0),
+        (C, 2.0),
     )
 
     assert policy.probabilities(NOW, [B, C]) == pytest.approx([0.1, 0.9])

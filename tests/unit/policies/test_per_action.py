@@ -7,6 +7,7 @@ from policies.per_action import PerAction, read_numbers
 
 
 def table(*ids: str, max_actions: int = 3) -> PerAction:
+    """Return a table that learned from the ids in this order, each with its place as number."""
     result = PerAction(width=1, max_actions=max_actions)
     for place, action_id in enumerate(ids):
         result.put(action_id, (float(place),))

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from policies import Action, Context, InvalidInput, Outcome
+from policies import Action, Context, InvalidInput, Outcome, thompson
 from policies.thompson import Thompson, ThompsonSpec
 
 NOW = Context.of({})
@@ -14,6 +14,7 @@ EXACT = 3e-5  # error of the quadrature
 
 
 def learned(policy: Thompson, *lessons: tuple[Action, float, int]) -> Thompson:
+    """Teach the policy each reward so many times."""
     for action, reward, times in lessons:
         for _ in range(times):
             policy.learn(Outcome(context=NOW, actions=[action], chosen=0, propensity=1.0, reward=reward))
@@ -34,7 +35,9 @@ def test_a_cold_start_is_uniform(model: str, n_actions: int) -> None:
 @pytest.mark.parametrize("model", ["beta", "gaussian"])
 def test_equal_lessons_give_equal_probabilities(model: str) -> None:
     """Four actions with the same history get a quarter each."""
-    policy = learned(ThompsonSpec(model=model).build(), *((action, r, 3) for action in (A, B, C, D) for r in (0.0, 1.0)))
+    policy = learned(
+        ThompsonSpec(model=model).build(), *((action, r, 3) for action in (A, B, C, D) for r in (0.0, 1.0))
+    )
 
     assert policy.probabilities(NOW, [A, B, C, D]) == pytest.approx([0.25] * 4, abs=1e-12)
 
@@ -94,7 +97,6 @@ def test_the_gaussian_posterior_is_students_t() -> None:
 def test_the_normal_inverse_gamma_update_is_right() -> None:
     """After 1 and 3 with weight 2 and sd 1: middle 1, spread 2 + 2 + 4 = 8, scale √8 ÷ 4, 4 degrees of freedom."""
     policy = learned(ThompsonSpec(model="gaussian").build(), (A, 1.0, 1), (A, 3.0, 1))
-    # t with 4 degrees of freedom against its mirror image at -middle: compare with the sum's sign by symmetry
     mirrored = learned(ThompsonSpec(model="gaussian").build(), (A, -1.0, 1), (A, -3.0, 1))
 
     posterior, reflected = policy._posterior("a"), mirrored._posterior("a")
@@ -146,15 +148,19 @@ def test_a_forgotten_action_is_a_newcomer_again() -> None:
     assert policy.probabilities(NOW, [B, C]) == pytest.approx([2 / 5, 3 / 5], abs=EXACT)
 
 
-def test_caches_are_bounded() -> None:
-    """However many different lists are asked for, only so many answers are kept."""
+def test_caches_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many lists and actions are asked for, only so many answers are kept, and they stay right."""
+    monkeypatch.setattr(thompson, "_CACHED_POSTERIORS", 10)
     policy = ThompsonSpec().build()
     actions = [Action.of(str(i)) for i in range(600)]
 
+    learned(policy, *((action, 1.0, 1) for action in actions))
+
     for i in range(599):
-        policy.probabilities(NOW, actions[i : i + 2])
+        assert policy.probabilities(NOW, actions[i : i + 2]) == pytest.approx([0.5, 0.5], abs=1e-12)
 
     assert len(policy._vectors) <= 256
+    assert len(policy._posteriors) <= 10
 
 
 @pytest.mark.parametrize(

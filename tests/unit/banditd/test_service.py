@@ -1,0 +1,421 @@
+"""The service on a real store in this process: what it folds, reloads, trims and recovers."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from banditd.clock import ManualClock
+from banditd.config import Config, load_config
+from banditd.decision import decode_decision
+from banditd.errors import Conflict, NotFound, TooLate, Unprocessable
+from banditd.journal.local import LocalJournal
+from banditd.keys import Keyring
+from banditd.messages import RankReply, RankRequest, RewardRequest
+from banditd.segments.lane import Lane, learned_from
+from banditd.segments.reading import Reader
+from banditd.segments.recovery import recover
+from banditd.service import Service
+from policies import InvalidInput, Limits, uniform
+from policies.draw import draw
+
+ACTIONS = b'[{"id":"a"},{"id":"b","features":{"price":3}},{"id":"c"}]'
+EPSILON_GREEDY = '[default]\npolicy = { kind = "epsilon_greedy" }\n'
+
+
+class World:
+    """A service, and the store, clock and keys under it."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.clock = ManualClock()
+        self.journal: LocalJournal
+        self.service: Service
+
+    async def start(self, toml: str = EPSILON_GREEDY) -> None:
+        self.journal = LocalJournal.open(self.directory / "store.db", clock=self.clock)
+        keyring = Keyring.load_or_create(self.directory / "store.keys")
+        self.service = Service(self.config(toml), self.journal, keyring, clock=self.clock)
+        await self.service.start()
+
+    async def stop(self) -> None:
+        await self.service.close()
+        await self.journal.close()
+
+    async def crash(self) -> None:
+        """Close the store as a killed process leaves it: without a snapshot."""
+        await self.journal.close()
+
+    def config(self, toml: str) -> Config:
+        path = self.directory / "banditd.toml"
+        path.write_text(toml)
+        return load_config(path, {})
+
+    async def rank(self, event_id: str | None = None, **fields: object) -> RankReply:
+        body = {"actions": msgspec.Raw(ACTIONS), "event_id": event_id, **fields}
+        return await self.service.rank(msgspec.json.decode(msgspec.json.encode(body), type=RankRequest))
+
+    async def reward(self, event_id: str, reward: float = 1.0, reward_id: str | None = None) -> str:
+        return (await self.service.reward(RewardRequest(event_id, reward, reward_id))).status
+
+    async def learn(self, n: int, *, prefix: str = "e") -> None:
+        for i in range(n):
+            await self.rank(f"{prefix}{i}")
+            await self.reward(f"{prefix}{i}", float(i % 3 == 0))
+
+    def lane(self, segment: str = "default") -> Lane:
+        return self.service.lanes[segment]
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    made = World(tmp_path)
+    await made.start()
+    yield made
+    await made.stop()
+
+
+async def test_same_event_id_gets_the_first_answer(world: World) -> None:
+    """A repeated rank is answered as the first one was, although the policy has learned since."""
+    first = await world.rank("visit")
+    await world.learn(5)
+
+    again = await world.rank("visit")
+
+    assert again == first
+
+
+async def test_same_event_id_with_another_request_is_a_conflict(world: World) -> None:
+    """An event id stands for one request."""
+    await world.rank("visit")
+
+    with pytest.raises(Conflict) as caught:
+        await world.rank("visit", context={"device": "tv"})
+
+    assert (caught.value.code, caught.value.field) == ("event_id_reused", "event_id")
+
+
+async def test_learning_shows_in_the_next_rank(world: World) -> None:
+    """A reward that was answered is part of the state that decides next."""
+    await world.rank("visit")
+    await world.reward("visit")
+
+    reply = await world.rank()
+
+    assert reply.version.seq == 1
+
+
+async def test_excluded_actions_come_last_with_probability_zero(world: World) -> None:
+    """Who is excluded is not chosen, and the others share all of the probability."""
+    reply = await world.rank(exclude=["a"])
+
+    assert (reply.ranking[-1].id, reply.ranking[-1].probability) == ("a", 0.0)
+    assert reply.chosen == reply.ranking[0].id
+    assert sum(ranked.probability for ranked in reply.ranking) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    ("exclude", "code", "field"),
+    [
+        pytest.param(["z"], "unknown_action", "exclude[0]", id="unknown"),
+        pytest.param(["a", "b", "c"], "nothing_to_choose", "exclude", id="all"),
+    ],
+)
+async def test_exclusion_that_makes_no_sense_is_refused(
+    world: World, exclude: list[str], code: str, field: str
+) -> None:
+    """An unknown id, or nothing left to choose, names the field."""
+    with pytest.raises(InvalidInput) as caught:
+        await world.rank(exclude=exclude)
+
+    assert (caught.value.code, caught.value.field) == (code, field)
+
+
+async def test_unknown_segment_is_not_found(world: World) -> None:
+    """An explicit segment must exist."""
+    with pytest.raises(NotFound):
+        await world.rank(segment="nowhere")
+
+
+async def test_rules_choose_the_segment_and_an_explicit_one_wins(world: World) -> None:
+    """The first rule that matches decides, unless the request names a segment."""
+    toml = """
+        [[segments]]
+        name = "mobile"
+        when = "context.device == 'mobile' && user && length(actions) == `3`"
+        policy = { kind = "thompson" }
+    """
+    await world.service.apply(world.config(toml + EPSILON_GREEDY))
+
+    by_rule = await world.rank(context={"device": "mobile"}, user="u")
+    by_default = await world.rank(context={"device": "tv"}, user="u")
+    by_name = await world.rank(context={"device": "mobile"}, user="u", segment="default")
+
+    assert (by_rule.segment, by_default.segment, by_name.segment) == ("mobile", "default", "default")
+
+
+async def test_stored_decision_explains_its_draw(world: World, tmp_path: Path) -> None:
+    """The chosen action is the one that the logged key, event id and distribution give."""
+    await world.rank("visit", user="ada@example.org")
+    await world.reward("visit")
+
+    (row,) = await world.journal.outcomes("default/main", after=0, limit=10)
+    decision = decode_decision(row.body)
+    slot = decision.slots[0]
+    key = Keyring.load_or_create(tmp_path / "store.keys").draw_key(decision.key)
+
+    assert slot.eligible[draw(slot.probabilities, uniform(key, decision.lane, "visit", 0))] == slot.chosen
+
+
+async def test_raw_user_id_is_nowhere_in_the_store(world: World, tmp_path: Path) -> None:
+    """A user is kept as a keyed hash only."""
+    await world.rank("visit", user="ada@example.org")
+    await world.reward("visit")
+
+    files = [path for path in tmp_path.iterdir() if path.name.startswith("store.db")]
+
+    assert all(b"ada@example.org" not in path.read_bytes() for path in files)
+    assert any(b"visit" in path.read_bytes() for path in files)
+
+
+@pytest.mark.parametrize("kind", ["epsilon_greedy", "thompson", "vw"])
+async def test_state_after_a_crash_is_that_of_a_whole_fold(tmp_path: Path, kind: str) -> None:
+    """Snapshot and tail give the bytes that a fold of the whole log gives, killed or stopped."""
+    toml = f'[default]\npolicy = {{ kind = "{kind}" }}\n'
+    world = World(tmp_path)
+    await world.start(toml)
+    await world.learn(20, prefix="before")
+    await world.stop()  # keeps a snapshot
+    await world.start(toml)
+    await world.learn(15, prefix="after")
+    lost = world.lane().policy.dumps()
+    await world.crash()
+
+    await world.start(toml)
+    recovered = world.lane()
+    whole = Lane(
+        "default", epoch=recovered.epoch, spec=recovered.spec, policy=recovered.spec.build(), reader=recovered.reader
+    )
+    for row in await world.journal.outcomes("default/main", after=0, limit=1_000):
+        whole.fold(row)
+
+    assert recovered.policy.dumps() == lost == whole.policy.dumps()
+    assert (recovered.seq, recovered.chain) == (whole.seq, whole.chain) == (35, whole.chain)
+    assert recovered.rewards.dumps() == whole.rewards.dumps()
+    await world.stop()
+
+
+async def test_snapshot_of_another_history_is_not_used(world: World) -> None:
+    """A snapshot whose chain the log does not hold is passed over, and the log is folded."""
+    await world.learn(6)
+    await world.service.close()
+    snapshot = (await world.journal.snapshots("default/main", epoch=1))[0]
+    lane = world.lane()
+    fresh = Lane("default", epoch=lane.epoch, spec=lane.spec, policy=lane.spec.build(), reader=lane.reader)
+
+    class Lying(LocalJournal):
+        """A journal whose snapshots say that the log once was another."""
+
+        async def snapshots(self, lane: str, *, epoch: int) -> list[msgspec.Struct]:  # type: ignore[override]  # test
+            del lane, epoch
+            return [msgspec.structs.replace(snapshot, chain=bytes(32), state=b"never decoded")]
+
+    await recover(fresh, Lying(world.journal._store))
+
+    assert fresh.policy.dumps() == lane.policy.dumps()
+
+
+async def test_changed_policy_folds_the_whole_log_under_the_next_epoch(world: World) -> None:
+    """After a reload the new policy has learned from everything, and numbers go on."""
+    await world.learn(9)
+
+    await world.service.apply(world.config('[default]\npolicy = { kind = "thompson" }\n'))
+    reply = await world.rank()
+
+    assert (reply.version.epoch, reply.version.seq) == (2, 9)
+    assert world.lane().rewards.n == 9
+
+
+async def test_reload_without_a_change_keeps_the_lane(world: World) -> None:
+    """What did not change goes on as it is."""
+    lane = world.lane()
+
+    await world.service.apply(world.config(EPSILON_GREEDY))
+
+    assert world.lane() is lane
+
+
+async def test_late_reward_and_unknown_event_say_so(world: World) -> None:
+    """After its window a reward is gone; for an event nobody ranked there is nothing."""
+    await world.rank("visit")
+    world.clock.advance(601)
+    await world.journal.tick()
+
+    with pytest.raises(TooLate):
+        await world.reward("visit")
+    with pytest.raises(NotFound):
+        await world.reward("nobody")
+    with pytest.raises(NotFound):
+        await world.service.activate("nobody")
+
+    info = await world.service.segment("default")
+    assert (info.outcomes, info.reward.mean) == (1, 0.0)
+
+
+async def test_deferred_decision_lapses_without_its_activation(world: World) -> None:
+    """What was never shown is never learned from, and its activation comes too late."""
+    await world.rank("visit", activate=False)
+    assert await world.reward("visit") == "pending"
+    world.clock.advance(601)
+    await world.journal.tick()
+
+    with pytest.raises(TooLate):
+        await world.service.activate("visit")
+
+    assert world.lane().seq == 0
+
+
+async def test_reward_that_the_policy_cannot_learn_from_is_refused(world: World) -> None:
+    """A Beta policy takes rewards of its range, and the answer says which."""
+    await world.service.apply(world.config('[default]\npolicy = { kind = "thompson" }\n'))
+    await world.rank("visit")
+
+    with pytest.raises(Unprocessable) as caught:
+        await world.reward("visit", 5.0)
+
+    assert (caught.value.code, caught.value.field) == ("reward_out_of_range", "reward")
+    assert await world.reward("visit", 1.0) == "joined"
+
+
+async def test_outcome_that_a_new_policy_cannot_learn_from_is_passed_over(world: World) -> None:
+    """Old rewards beyond a new policy's range are counted, never learned, and stop nothing."""
+    await world.rank("big")
+    await world.reward("big", 50.0)
+    await world.learn(3)
+
+    await world.service.apply(world.config('[default]\npolicy = { kind = "thompson" }\n'))
+
+    assert (world.lane().seq, world.lane().refused) == (4, 1)
+
+
+async def test_trimmed_log_goes_on_from_its_base(world: World) -> None:
+    """Dropping what is older than `store.keep` leaves the state, the numbers and the next start as they were."""
+    await world.learn(30)
+    world.clock.advance(91 * 86_400.0)
+    await world.learn(5, prefix="young")
+    state = world.lane().policy.dumps()
+
+    await world.service.trim()
+    rows = await world.journal.outcomes("default/main", after=0, limit=100)
+    await world.crash()
+    await world.start()
+
+    assert [row.seq for row in rows] == [31, 32, 33, 34, 35]
+    assert world.lane().policy.dumps() == state
+    with pytest.raises(NotFound):
+        await world.reward("e0")
+
+
+async def test_new_policy_on_a_trimmed_log_folds_what_is_kept(world: World) -> None:
+    """A base belongs to its spec: another policy begins empty where the kept log begins."""
+    await world.learn(30)
+    world.clock.advance(91 * 86_400.0)
+    await world.learn(5, prefix="young")
+    await world.service.trim()
+
+    await world.service.apply(world.config('[default]\npolicy = { kind = "thompson" }\n'))
+
+    assert (world.lane().seq, world.lane().rewards.n) == (35, 5)
+
+
+async def test_lane_that_disagrees_with_its_log_is_folded_anew(world: World) -> None:
+    """If the journal comes back with another history, the state it never had is dropped."""
+    await world.learn(4)
+    lane = world.lane()
+    lane.chain = bytes(32)
+
+    await world.service.journal_is_back()
+
+    assert world.lane() is not lane
+    assert world.lane().seq == 4
+
+
+async def test_gap_in_what_is_pushed_is_read_from_the_log(world: World) -> None:
+    """A lane that misses an outcome reads it, and ends up as if it had not."""
+    await world.learn(4)
+    behind = Lane(
+        "default",
+        epoch=world.lane().epoch,
+        spec=world.lane().spec,
+        policy=world.lane().spec.build(),
+        reader=world.lane().reader,
+    )
+    rows = list(await world.journal.outcomes("default/main", after=0, limit=10))
+    world.service._feed.add(behind)
+
+    world.service._feed.receive(rows[2:])
+    await until(lambda: behind.seq == 4)
+
+    assert behind.policy.dumps() == world.lane().policy.dumps()
+
+
+async def test_burst_of_outcomes_is_folded_in_slices_and_in_order(world: World) -> None:
+    """A thousand windows that close at once are all learned from, with requests in between."""
+    await asyncio.gather(*[world.rank(f"e{i}") for i in range(1_000)])
+    world.clock.advance(601)
+
+    await world.journal.tick()
+    reply = await world.rank()
+    await until(lambda: world.lane().seq == 1_000)
+
+    assert reply.version.seq <= 1_000
+    assert world.service.backlog == 0
+
+
+async def test_snapshot_is_kept_every_so_many_outcomes(tmp_path: Path) -> None:
+    """A long-running server keeps its next start short."""
+    world = World(tmp_path)
+    await world.start("[store]\nsnapshot_every = 5\n" + EPSILON_GREEDY)
+    await world.learn(7)
+
+    async with asyncio.timeout(5):
+        while not await world.journal.snapshots("default/main", epoch=1):
+            await asyncio.sleep(0.05)
+    await world.crash()
+
+    assert world.lane().seq == 7
+
+
+def test_action_in_use_outlives_a_flood_of_others() -> None:
+    """Memory for actions is bounded, and an action that comes again and again stays the same object."""
+    reader = Reader(Limits(), actions=1_000)
+    raw = msgspec.Raw(b'[{"id":"steady"}]')
+    first = reader.actions(raw)[0]
+
+    for start in range(0, 45_000, 500):
+        items = ",".join(f'{{"id":"i{i}"}}' for i in range(start, start + 500))
+        reader.actions(msgspec.Raw(f"[{items}]".encode()))
+        assert reader.actions(raw)[0] is first
+
+    assert len(reader._young) + len(reader._old) <= 40_000
+
+
+async def test_learned_outcome_holds_only_eligible_actions(world: World) -> None:
+    """Excluded actions are taken out before a policy learns."""
+    await world.rank("visit", exclude=["a"])
+    await world.reward("visit")
+    (row,) = await world.journal.outcomes("default/main", after=0, limit=1)
+
+    outcome = learned_from(row, Reader(Limits(), actions=10))
+
+    assert [action.id for action in outcome.actions] == ["b", "c"]
+    assert outcome.propensity == pytest.approx(0.5)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait until something is so, at most five seconds."""
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110 - it changes on this loop, without an event to wait for
+            await asyncio.sleep(0.005)

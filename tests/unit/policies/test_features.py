@@ -1,0 +1,168 @@
+"""Contexts and actions: what each kind of value becomes, and what is refused under which name."""
+
+import math
+import tracemalloc
+from time import process_time
+from typing import Any
+
+import pytest
+
+from policies import Action, Context, InvalidInput, Limits, features
+
+
+@pytest.mark.parametrize(
+    ("data", "line"),
+    [
+        ({}, "|s"),
+        ({"age": 31, "score": 0.5}, "|s age:31 score:0.5"),
+        ({"plan": "free"}, "|s plan=free"),
+        ({"new": True, "old": False, "none": None}, "|s new"),
+        ({"user": {"plan": "free"}}, "|s.user plan=free"),
+        ({"hour": 9, "user": {"geo": {"city": "Oslo"}}}, "|s hour:9 |s.user.geo city=Oslo"),
+        ({"tags": ["new", "hot", "new"]}, "|s tags=new tags=hot"),
+        ({"v": [1, 2.5, None, True]}, "|s v.0:1 v.1:2.5 v.3"),
+        ({"seen": [{"a": 1, "b": 1}, None, {"a": 2}]}, "|s.seen a:2 b:1"),
+        ({"a.b": 1, "c": {"d.e": 2}}, "|s a%2Eb:1 |s.c d%2Ee:2"),
+        ({"a b|c:d=e%f\n": "g h|i:j=k%l\n.m"}, "|s a%20b%7Cc%3Ad%3De%25f%0A=g%20h%7Ci%3Aj%3Dk%25l%0A.m"),
+        ({"": 1}, "|s %:1"),
+        ({"x": 1e-21, "y": -0.0, "z": 1e-20}, "|s x:0 y:0 z:1e-20"),
+    ],
+)
+def test_a_context_is_written_as_documented(data: dict[str, Any], line: str) -> None:
+    """Each kind of JSON value becomes the features that the module's table promises."""
+    assert Context.of(data).line == line
+
+
+def test_an_action_carries_its_id_as_a_feature() -> None:
+    """The id stands first, where no client's own feature can be taken for it."""
+    assert Action.of("shoe 42", {"id": "other", "%id": "x"}).line == "|a %id=shoe%2042 id=other %25id=x"
+
+
+DEEP: dict[str, Any] = {"a": {"b": {"c": 1}}}
+
+
+@pytest.mark.parametrize(
+    ("code", "field", "data"),
+    [
+        ("number_not_finite", "a.b", {"a": {"b": math.nan}}),
+        ("number_not_finite", "a[1]", {"a": [1, math.inf]}),
+        ("number_out_of_range", "a", {"a": 1.0000001e9}),
+        ("number_out_of_range", "a", {"a": -(10**400)}),
+        ("too_deep", "a.b", DEEP),
+        ("too_deep", "a.b", {"a": {"b": [1]}}),
+        ("too_deep", "a", {"a": [{"b": 1}]}),
+        ("too_many_features", "", {str(i): i for i in range(6)}),
+        ("too_many_features", "", {str(i): {} for i in range(6)}),
+        ("too_many_features", "a", {"a": dict.fromkeys("bcdef", 1)}),
+        ("mixed_list", "a", {"a": [1, {"b": 1}]}),
+        ("mixed_list", "a", {"a": [{"b": 1}, False]}),
+        ("invalid_type", "a[0]", {"a": [[1]]}),
+        ("invalid_type", "a", {"a": b"x"}),
+        ("invalid_type", "", {1: 2}),
+        ("invalid_text", "a", {"a": "\ud800"}),
+        ("invalid_text", "a[1]", {"a": ["x", "\ud800"]}),
+        ("invalid_text", "a.?", {"a": {"\ud800": 1}}),
+    ],
+)
+def test_what_breaks_a_rule_is_refused_under_its_name(code: str, field: str, data: dict[str, Any]) -> None:
+    """A value that no policy may see is refused with its path; an action's path starts with `features`."""
+    limits = Limits(depth=2, features=5)
+
+    with pytest.raises(InvalidInput) as of_context:
+        Context.of(data, limits=limits)
+    with pytest.raises(InvalidInput) as of_action:
+        Action.of("x", data, limits=limits)
+
+    assert (of_context.value.code, of_context.value.field) == (code, field)
+    assert of_action.value.field == (f"features.{field}" if field else "features")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [{"a": {"b": 1}}, {"a": [1, 2]}, {str(i): i for i in range(5)}, {"a": dict.fromkeys("bcde", 1)}, {"a": ["x"] * 9}],
+)
+def test_what_just_keeps_the_limits_passes(data: dict[str, Any]) -> None:
+    """Two levels and five features are allowed where two and five are the limits."""
+    Context.of(data, limits=Limits(depth=2, features=5))
+
+
+@pytest.mark.parametrize(
+    ("code", "action_id"),
+    [
+        ("id_length", ""),
+        ("id_length", "é" * 129),
+        ("control_character", "a\nb"),
+        ("control_character", "a\x00"),
+        ("control_character", "a\x7f"),
+        ("control_character", "a\x85"),
+        ("invalid_text", "\ud800"),
+        ("invalid_type", 7),
+    ],
+)
+def test_bad_ids_are_refused(code: str, action_id: Any) -> None:
+    """An id is 1 to 256 bytes of UTF-8 without control characters."""
+    with pytest.raises(InvalidInput) as caught:
+        Action.of(action_id)
+
+    assert (caught.value.code, caught.value.field) == (code, "id")
+
+
+def test_the_longest_id_passes() -> None:
+    """256 bytes are allowed."""
+    assert Action.of("é" * 128).id == "é" * 128
+
+
+@pytest.mark.parametrize("data", [[], "text", 1, None])
+def test_a_context_is_an_object(data: Any) -> None:
+    """What is no JSON object is no context."""
+    with pytest.raises(InvalidInput) as caught:
+        Context.of(data)
+
+    assert caught.value.code == "invalid_type"
+
+
+def test_the_features_of_an_action_may_be_missing() -> None:
+    """None stands for no features."""
+    assert Action.of("x").line == "|a %id=x"
+
+
+def test_an_error_does_not_repeat_a_whole_name() -> None:
+    """The path in an error is cut, so that a huge name is not sent back."""
+    with pytest.raises(InvalidInput) as caught:
+        Context.of({"n" * 100_000: math.nan})
+
+    assert len(caught.value.field) == 300
+
+
+def test_the_memo_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ever new names and strings are written right, while only so many of them are kept."""
+    monkeypatch.setattr(features, "_MEMO_ENTRIES", 5)
+
+    for i in range(20):
+        assert Context.of({f"memo {i}": f"v {i}", f"n{i}": 1}).line == f"|s memo%20{i}=v%20{i} n{i}:1"
+
+    assert len(features._NAMES) <= 5
+    assert len(features._STRINGS) <= 5
+
+
+def test_long_strings_are_not_kept() -> None:
+    """A client that sends ever new long strings does not fill the memory."""
+    tracemalloc.start()
+    try:
+        for i in range(300):
+            Context.of({"essay": f"{i}" + "x" * 10_000, f"{i}" + "y" * 10_000: 1})
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert kept < 1_000_000  # they are 6 MB together
+
+
+def test_merging_many_objects_takes_linear_time() -> None:
+    """A list of 40,000 objects behind one with 5,000 names is merged in one pass."""
+    data = {"a": [{str(i): i for i in range(5_000)}, *({} for _ in range(40_000))]}
+
+    started = process_time()
+    Context.of(data, limits=Limits(features=10_000))
+
+    assert process_time() - started < 0.5  # about 5 ms; copying the names for each object takes over 2 s
