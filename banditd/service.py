@@ -287,7 +287,7 @@ class Service:
         return given
 
     def _check_id(self, value: str, field: str) -> None:
-        check_id(value, field=field, limits=self.config.limits.of_features())
+        check_id(value, field=field, limits=self._setup.reader.limits)
 
     def _lane_for(
         self, request: RankRequest, context: Mapping[str, Any], actions: Sequence[Action], setup: _Setup

@@ -62,8 +62,8 @@ class _Route:
         """Return what answers a method; HEAD is GET without its body."""
         handler = self._methods.get("GET" if method == "HEAD" else method)
         if handler is None:
-            detail = f"takes {', '.join(self._methods)}"
-            raise MethodNotAllowed("method_not_allowed", detail, allow=self._methods)
+            allowed = [*self._methods, *(["HEAD"] if "GET" in self._methods else [])]
+            raise MethodNotAllowed("method_not_allowed", f"takes {', '.join(allowed)}", allow=allowed)
         return handler
 
 
@@ -102,7 +102,7 @@ class Api:
         started = time.perf_counter()
         name = "none"
         try:
-            route, argument = self._find(request.rel_url.raw_path)
+            route, argument = self._find(request)
             name = route.name
             handler = route.handler(request.method)
             if not route.open_to_all:
@@ -122,7 +122,11 @@ class Api:
             )
         return reply
 
-    def _find(self, path: str) -> tuple[_Route, str]:
+    def _find(self, request: web.BaseRequest) -> tuple[_Route, str]:
+        route = self._exact.get(request.raw_path)  # as it was sent: the usual case, before a URL is made of it
+        if route is not None:
+            return route, ""
+        path = request.rel_url.raw_path
         route = self._exact.get(path)
         if route is not None:
             return route, ""

@@ -92,7 +92,7 @@ class RemoteJournal(AskingJournal):
         if self._transport is not None:
             self._transport.write(frame(outbox))
 
-    def receive(self, body: bytes) -> None:
+    def receive(self, body: memoryview) -> None:
         """Take one update in: first its outcomes, so that a caller who has an answer also sees its effect."""
         update = decode_update(body)
         if update.outcomes:

@@ -104,6 +104,8 @@ class Checkpointer:
                 rest = logged - done
             self._copied = True
             self._wanted.clear()
+            if self._stopping:  # `close` may have set it during the copy, and would be waiting for us for ever
+                return
 
 
 def rows(connection: apsw.Connection, sql: str, *bindings: Any) -> list[Any]:

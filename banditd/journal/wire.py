@@ -26,26 +26,28 @@ class Update(msgspec.Struct, frozen=True, array_like=True):
     answers: list[Answer]
 
 
-_encode = msgspec.msgpack.Encoder().encode
+_encode_into = msgspec.msgpack.Encoder().encode_into
 decode_commands = msgspec.msgpack.Decoder(list[Command]).decode
 decode_update = msgspec.msgpack.Decoder(Update).decode
 
 
-def frame(value: object) -> bytes:
+def frame(value: object) -> bytearray:
     """Return `value` with its length before it."""
-    body = _encode(value)
-    return _LENGTH.pack(len(body)) + body
+    whole = bytearray(_LENGTH.size)
+    _encode_into(value, whole, _LENGTH.size)
+    _LENGTH.pack_into(whole, 0, len(whole) - _LENGTH.size)
+    return whole
 
 
 class FrameReader:
-    """Cuts a byte stream into frames."""
+    """Cuts a byte stream into frames; what is whole in one piece of it is not copied."""
 
-    __slots__ = ("_buffer",)
+    __slots__ = ("_rest",)
 
     def __init__(self) -> None:
-        self._buffer = bytearray()
+        self._rest = bytearray()
 
-    def feed(self, data: bytes) -> list[bytes]:
+    def feed(self, data: bytes) -> list[memoryview]:
         """Return the frames that are whole now.
 
         Raises
@@ -53,8 +55,12 @@ class FrameReader:
         ValueError
             A length is larger than any frame may be: the stream is not one of ours.
         """
-        buffer = self._buffer
-        buffer += data
+        if self._rest:
+            self._rest += data
+            if len(self._rest) < self._wanted():
+                return []
+            data, self._rest = bytes(self._rest), bytearray()
+        buffer = memoryview(data)
         frames = []
         start = 0
         while len(buffer) - start >= _LENGTH.size:
@@ -64,7 +70,13 @@ class FrameReader:
             end = start + _LENGTH.size + size
             if len(buffer) < end:
                 break
-            frames.append(bytes(buffer[start + _LENGTH.size : end]))
+            frames.append(buffer[start + _LENGTH.size : end])
             start = end
-        del buffer[:start]
+        self._rest += buffer[start:]
         return frames
+
+    def _wanted(self) -> int:
+        """Return how many bytes the frame at the front of the rest needs, its length included."""
+        if len(self._rest) < _LENGTH.size:
+            return _LENGTH.size
+        return _LENGTH.size + int(_LENGTH.unpack_from(self._rest)[0])

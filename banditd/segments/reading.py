@@ -28,7 +28,7 @@ class Reader:
     """
 
     def __init__(self, limits: Limits, *, actions: int) -> None:
-        self._limits = limits
+        self.limits = limits
         self._actions_at_most = actions
         self._young: dict[bytes, Action] = {}
         self._old: dict[bytes, Action] = {}
@@ -42,7 +42,7 @@ class Reader:
             Not an object, or a value breaks a rule of `policies.features`.
         """
         try:
-            return Context.of(_decode_object(raw), limits=self._limits)
+            return Context.of(_decode_object(raw), limits=self.limits)
         except InvalidInput as error:
             raise error.under("context") from None
         except _UNREADABLE as error:
@@ -77,7 +77,7 @@ class Reader:
         if action is None:
             try:
                 fields = _decode_action(key)
-                action = Action.of(fields.id, fields.features, limits=self._limits)
+                action = Action.of(fields.id, fields.features, limits=self.limits)
             except InvalidInput as error:
                 raise error.under(f"actions[{index}]") from None
             except _UNREADABLE as error:

@@ -45,10 +45,11 @@ async def catch_up(lane: Lane, journal: Journal, *, until: int | None = None) ->
 
 async def agrees(lane: Lane, journal: Journal) -> bool:
     """Tell whether the log still holds the outcome that the lane learned from last."""
-    if lane.seq <= (await journal.lane_info(lane.name)).base_seq:
+    seq, chain = lane.seq, lane.chain  # as of now: outcomes that are pushed meanwhile move the lane on
+    if seq <= (await journal.lane_info(lane.name)).base_seq:
         return True
-    rows = await journal.outcomes(lane.name, after=lane.seq - 1, limit=1)
-    return bool(rows) and rows[0].chain == lane.chain
+    rows = await journal.outcomes(lane.name, after=seq - 1, limit=1)
+    return bool(rows) and rows[0].chain == chain
 
 
 async def _agrees(snapshot: Snapshot, info: LaneInfo, journal: Journal) -> bool:

@@ -16,8 +16,9 @@ from banditd.journal.local import LocalJournal
 from banditd.journal.process import start_journal
 from banditd.journal.protocol import Aggregate, Epoch, Journal, Learn, NewDecision, RewardRule
 
-__all__ = ["STORES", "EmbeddedStore", "ProcessStore", "Store", "new_decision", "open_lane", "rule"]
+__all__ = ["LONG_S", "STORES", "EmbeddedStore", "ProcessStore", "Store", "new_decision", "open_lane", "rule"]
 
+LONG_S = 3_600.0  # a window that no test lives to see closed
 _FILE = "journal.db"
 _TIMER_S = 0.25  # far more than a window may be late in closing
 

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 import time
 import uuid
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from tests.api_client import Client, Reply, ServerProcess, running_server
 
 KEYS = ("first-key-of-the-test", "second-key-of-the-test")
 A_WHILE_S = 10.0
+PAGE = (Path(__file__).parents[2] / "docs" / "http.md").read_text()
 
 
 def new_id() -> str:
@@ -51,6 +53,32 @@ def outcomes(api: Client, segment: str) -> int:
     """Return how many outcomes a segment has."""
     n: int = api.get(f"/v1/segments/{segment}").json["outcomes"]
     return n
+
+
+# -- the reference
+
+
+def test_request_of_the_reference_is_answered_as_it_shows(api: Client) -> None:
+    """The rank that docs/http.md shows works as pasted, and its answer has the fields shown there."""
+    request, shown, *_ = [json.loads(block) for block in re.findall(r"```json\n(.+?)```", PAGE, re.DOTALL)]
+
+    answer = rank(api, {**request, "event_id": new_id(), "segment": "default"})
+
+    assert set(answer) == set(shown)
+    assert [set(entry) for entry in answer["ranking"]] == [set(entry) for entry in shown["ranking"]]
+    assert set(answer["version"]) == set(shown["version"])
+
+
+def test_segment_of_the_reference_has_the_fields_of_a_segment(api: Client) -> None:
+    """The segment that docs/http.md shows has the fields that a segment has."""
+    blocks = [json.loads(block) for block in re.findall(r"```json\n(.+?)```", PAGE, re.DOTALL)]
+    shown = next(block for block in blocks if "outcomes" in block)
+
+    segment = api.get("/v1/segments/mobile").json
+
+    assert set(segment) == set(shown)
+    assert set(segment["reward"]) == set(shown["reward"])
+    assert set(shown["policy"]) <= set(segment["policy"])
 
 
 # -- rank

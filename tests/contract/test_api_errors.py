@@ -303,12 +303,12 @@ def test_what_is_just_allowed_is_answered(api: Client, body: bytes, what: str) -
         ("GET", "/v1/rank", "POST"),
         ("HEAD", "/v1/rank", "POST"),
         ("PUT", "/v1/reward", "POST"),
-        ("DELETE", "/v1/segments", "GET"),
-        ("POST", "/v1/segments/default", "GET"),
+        ("DELETE", "/v1/segments", "GET, HEAD"),
+        ("POST", "/v1/segments/default", "GET, HEAD"),
         ("GET", "/v1/events/a/activate", "POST"),
-        ("PATCH", "/healthz", "GET"),
-        ("OPTIONS", "/docs", "GET"),
-        ("PROPFIND", "/metrics", "GET"),
+        ("PATCH", "/healthz", "GET, HEAD"),
+        ("OPTIONS", "/docs", "GET, HEAD"),
+        ("PROPFIND", "/metrics", "GET, HEAD"),
     ],
 )
 def test_wrong_method_is_told_the_right_one(api: Client, method: str, path: str, allow: str) -> None:
@@ -316,7 +316,7 @@ def test_wrong_method_is_told_the_right_one(api: Client, method: str, path: str,
     reply = api.call(method, path)
 
     assert reply.status == 405
-    assert allow in reply.headers["allow"].split(", ")
+    assert reply.headers["allow"] == allow
     if method != "HEAD":
         check_problem(reply, 405, "method_not_allowed", None)
 

@@ -8,9 +8,8 @@ import pytest
 
 from banditd.errors import JournalUnavailable
 from banditd.journal.protocol import Aggregate, Epoch, Journal, Learn, NewReward, OutcomeRow, Rewarded, Snapshot
-from tests.contract.journals import STORES, Store, new_decision, open_lane, rule
+from tests.contract.journals import LONG_S, STORES, Store, new_decision, open_lane, rule
 
-LONG_S = 3_600.0  # a window that no test lives to see closed
 REPEATS = 100
 
 

@@ -5,12 +5,12 @@ import shutil
 import tempfile
 from itertools import product
 from pathlib import Path
-from typing import cast, get_args
+from typing import Any, Final, get_args
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.strategies import SearchStrategy
 
 from banditd.clock import ManualClock
 from banditd.journal.local import LocalJournal
@@ -19,63 +19,96 @@ from tests.fault.stored import broken_links
 from tests.model import Model
 
 # Every aggregate with either way to learn. Halves and quarters are exact in binary: sums have no order to depend on.
-LANES = {
+LANES: Final = {
     f"{aggregate} {learn}": RewardRule(wait_s=wait_s, default=-0.25, aggregate=aggregate, learn=learn)
     for wait_s, (aggregate, learn) in zip(
         (0.5, 4.0, 1.0, 8.0, 2.0, 0.5, 4.0, 1.0), product(get_args(Aggregate), get_args(Learn)), strict=True
     )
 }
-POOLS = {lane: "even" if i % 2 == 0 else "odd" for i, lane in enumerate(LANES)}
-MEMORY = Path("/dev/shm")  # noqa: S108 - the order of things is in question here, not the disk
+POOLS: Final = {lane: "even" if i % 2 == 0 else "odd" for i, lane in enumerate(LANES)}
+MEMORY: Final = Path("/dev/shm")  # noqa: S108 - the order of things is in question here, not the disk
+CLOCK_LOST_S: Final = 1.0  # at most, by a crash
 
-events = st.sampled_from([0, 0, 0, 1, 1, 2, 3, 5, 100])  # how many decisions back: calls meet on the last ones
-rewards = st.integers(-8, 8).map(lambda quarters: quarters / 4)
-reward_ids = st.sampled_from([None, "r1", "r2"])
-# Often exactly as long as a window, so that calls fall on its very end.
-durations = st.sampled_from([0.25, 0.25, 0.5, 0.5, 1.0, 2.0, 4.0, 8.0])
+Step = tuple[str, dict[str, Any]]
+
+LANE = st.sampled_from(list(LANES))
+BACK = st.sampled_from([0, 0, 0, 0, 1, 1, 2, 3, 100])  # decisions before the last: calls meet on few, some on none
+REWARD = st.integers(-8, 8).map(lambda quarters: quarters / 4)
+REWARD_ID = st.sampled_from([None, None, "r1", "r2"])
 
 
-class JoinMachine(RuleBasedStateMachine):
+def step(name: str, **arguments: SearchStrategy[Any]) -> SearchStrategy[Step]:
+    """Return calls of the method `name` of `Join`."""
+    return st.tuples(st.just(name), st.fixed_dictionaries(arguments))
+
+
+RANK = step(
+    "rank",
+    back=st.sampled_from([-1, -1, -1, -1, -1, 0, 1]),  # -1: a new decision
+    lane=LANE,
+    deferred=st.sampled_from([False, False, True]),
+    identity=st.sampled_from("xy"),
+)
+SEND = step("reward", back=BACK, reward=REWARD, reward_id=REWARD_ID, times=st.sampled_from([1, 1, 1, 3]))
+ACTIVATE = step("activate", back=BACK)
+# Often exactly as long as a window, or as what is left of it, so that calls fall on its very end.
+ADVANCE = step("advance", seconds=st.sampled_from([0.25, 0.25, 0.5, 0.5, 1.0, 2.0, 4.0]), noticed=st.booleans())
+RARE = st.one_of(
+    step("restart", outage_s=st.sampled_from([0.0, 3.0, 3_600.0])),
+    step("crash"),
+    step("set_wall_clock", wall=st.floats(0.0, 4e9)),
+    step("change_rule", lane=LANE, wait_s=st.sampled_from([0.5, 4.0]), default=REWARD),
+)
+SCRIPT = st.lists(
+    st.one_of(RANK, RANK, RANK, SEND, SEND, SEND, SEND, ACTIVATE, ADVANCE, ADVANCE, RARE), min_size=20, max_size=60
+)
+
+
+@pytest.mark.timeout(400)
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(script=SCRIPT)
+def test_the_outcomes_are_the_models(script: list[Step]) -> None:
+    """Ranks, rewards, repeats, activations, expiries, restarts and crashes give the answers and outcomes of the model."""
+    folder = Path(tempfile.mkdtemp(prefix="banditd-join-", dir=MEMORY if MEMORY.is_dir() else None))
+    try:
+        asyncio.run(Join(folder).run(script))
+    finally:
+        shutil.rmtree(folder)
+
+
+class Join:
     """A journal beside the model; both see the same calls and must say the same."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.runner = asyncio.Runner()
-        self.folder = Path(tempfile.mkdtemp(prefix="banditd-join-", dir=MEMORY if MEMORY.is_dir() else None))
-        self.generation = 0
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.generation = 0  # of the store's files; a crash goes on with a copy
         self.clock = ManualClock(monotonic=100.0)
         self.model = Model()
         self.epochs: dict[str, Epoch] = {}
         self.decisions: dict[str, tuple[str, bytes]] = {}  # event id → identity, body
-        self.seen: list[OutcomeRow] = []
-        self.settled = True  # whether the journal was told of all the time that passed
-        self.open()
+        self.pushed: list[OutcomeRow] = []
+        self.is_settled = True  # whether the journal has looked at the clock since it moved
 
-    @initialize()
-    def open_lanes(self) -> None:
-        """Open every lane: an epoch that is there is returned as it was."""
-        for lane, reward_rule in LANES.items():
-            epoch = self.open_lane(lane, self.epochs[lane].rule if lane in self.epochs else reward_rule)
-            assert self.epochs.setdefault(lane, epoch) == epoch
+    async def run(self, script: list[Step]) -> None:
+        """Carry out a script, comparing after each step."""
+        await self.open()
+        for name, arguments in script:
+            await getattr(self, name)(**arguments)
+            if self.is_settled:
+                self.check_pushed()
+        await self.settle()
+        self.check_pushed()
+        await self.check_log()
+        await self.journal.close()
+        assert [link for lane in LANES for link in broken_links(self.path, lane, after=0)] == []
 
-    def event_id(self, back: int) -> str:
-        """Return the id of the decision so many before the last; if there is none, one that nobody recorded."""
-        return f"e{len(self.decisions) - 1 - back}"
-
-    @rule(
-        back=st.sampled_from([-1, -1, -1, -1, 0, 1]),
-        lane=st.sampled_from(list(LANES)),
-        deferred=st.sampled_from([False, False, True]),
-        identity=st.sampled_from("xy"),
-    )
-    def rank(self, back: int, lane: str, *, deferred: bool, identity: str) -> None:
+    async def rank(self, *, back: int, lane: str, deferred: bool, identity: str) -> None:
         """Record a decision; an id that is taken gives back the decision that holds it."""
-        event_id = self.event_id(back) if self.decisions else "e0"
-        epoch = self.epochs[lane]
+        event_id, epoch = self.event_id(back), self.epochs[lane]
         body = f'{{"event_id":"{event_id}","of":"{identity} {lane} {epoch.epoch} {deferred}"}}'.encode()
         decision = NewDecision(event_id, lane, epoch.epoch, deferred, f'"{identity}"'.encode(), body)
 
-        recorded = self.runner.run(self.journal.record(decision))
+        recorded = await self.journal.record(decision)
 
         assert recorded.created == self.model.rank(event_id, lane=lane, rule=epoch.rule, deferred=deferred)
         first_identity, first_body = self.decisions.setdefault(event_id, (identity, body))
@@ -83,142 +116,112 @@ class JoinMachine(RuleBasedStateMachine):
             assert recorded.body == first_body
             assert recorded.same_request == (identity == first_identity)
 
-    @rule(back=events, reward=rewards, reward_id=reward_ids)
-    def reward(self, back: int, reward: float, reward_id: str | None) -> None:
-        """Send a reward."""
+    async def reward(self, *, back: int, reward: float, reward_id: str | None, times: int) -> None:
+        """Send a reward, or several times the same at one moment: as if one came after the other."""
         event_id = self.event_id(back)
 
-        answer = self.runner.run(self.journal.reward(NewReward(event_id, reward, reward_id)))
+        answers = await asyncio.gather(
+            *(self.journal.reward(NewReward(event_id, reward, reward_id)) for _ in range(times))
+        )
 
-        assert answer.status == self.model.reward(event_id, reward, reward_id)
+        expected = [self.model.reward(event_id, reward, reward_id) for _ in range(times)]
+        assert [answer.status for answer in answers] == expected
 
-    @rule(back=events, reward=rewards, reward_id=reward_ids, times=st.integers(2, 5))
-    def reward_at_once(self, back: int, reward: float, reward_id: str | None, times: int) -> None:
-        """Send one reward several times at the same moment: the answers are those of one after the other."""
-        event_id = self.event_id(back)
-
-        async def send() -> list[str]:
-            sent = [self.journal.reward(NewReward(event_id, reward, reward_id)) for _ in range(times)]
-            return [answer.status for answer in await asyncio.gather(*sent)]
-
-        statuses = self.runner.run(send())
-
-        assert statuses == [self.model.reward(event_id, reward, reward_id) for _ in range(times)]
-
-    @rule(back=events)
-    def activate(self, back: int) -> None:
+    async def activate(self, *, back: int) -> None:
         """Activate a decision."""
         event_id = self.event_id(back)
 
-        answer = self.runner.run(self.journal.activate(event_id))
+        answer = await self.journal.activate(event_id)
 
         assert answer.status == self.model.activate(event_id)
 
-    @rule(seconds=durations, noticed=st.booleans())
-    def advance(self, seconds: float, *, noticed: bool) -> None:
+    async def advance(self, *, seconds: float, noticed: bool) -> None:
         """Let time pass; the journal's timer may or may not run before the next call comes."""
         self.clock.advance(seconds)
         self.model.advance(seconds)
-        self.settled = False
+        self.is_settled = False
         if noticed:
-            self.settle()
+            await self.settle()
 
-    @rule(wall=st.floats(0.0, 4e9))
-    def set_wall_clock(self, wall: float) -> None:
+    async def set_wall_clock(self, *, wall: float) -> None:
         """Let the wall clock jump: it closes and opens no window."""
         self.clock.set_wall(wall)
 
-    @precondition(lambda self: self.settled)
-    @rule(lane=st.sampled_from(list(LANES)), wait_s=st.sampled_from([0.5, 4.0]), default=rewards)
-    def change_rule(self, lane: str, wait_s: float, default: float) -> None:
+    async def change_rule(self, *, lane: str, wait_s: float, default: float) -> None:
         """Change a lane's reward rule: the next epoch, for the decisions made from now on."""
         old = self.epochs[lane]
         new_rule = RewardRule(wait_s=wait_s, default=default, aggregate=old.rule.aggregate, learn=old.rule.learn)
 
-        self.epochs[lane] = self.open_lane(lane, new_rule)
+        self.epochs[lane] = await self.open_lane(lane, new_rule)
 
         assert self.epochs[lane].epoch == old.epoch + (new_rule != old.rule)
 
-    @rule(outage_s=st.sampled_from([0.0, 3.0, 3_600.0]))
-    def restart(self, outage_s: float) -> None:
+    async def restart(self, *, outage_s: float) -> None:
         """Close the journal, let an outage pass and open it again."""
-        self.settle()
-        self.runner.run(self.journal.close())
+        await self.settle()
+        await self.journal.close()
         self.clock.advance(outage_s)
-        self.open()
-        self.open_lanes()
-        self.check_log()
+        await self.open()
+        await self.check_log()
 
-    @rule()
-    def crash(self) -> None:
+    async def crash(self) -> None:
         """Take the journal away without a word and open what it left behind.
 
-        Its clock goes on from what was last written: up to a second is lost, in which open windows
-        stay open for longer, and no window that had closed opens again.
+        Its clock goes on from what was last written: open windows stay open for as much longer, and
+        none that had closed opens again.
         """
-        self.settle()
-        shown = self.clock_s()
+        await self.settle()
+        shown_s = self.journal_clock_s()
+        left = self.path.parent
         self.generation += 1
-        shutil.copytree(self.folder / f"{self.generation - 1}", self.path.parent)
+        shutil.copytree(left, self.path.parent)
         self.path.with_name(f"{self.path.name}-shm").unlink(missing_ok=True)
-        self.runner.run(self.journal.close())
-        self.open()
-        lost_s = shown - self.clock_s()
-        assert 0.0 <= lost_s < 1.0 or not self.model.open
+        await self.journal.close()
+
+        await self.open()
+
+        lost_s = shown_s - self.journal_clock_s()
+        assert 0.0 <= lost_s < CLOCK_LOST_S or not self.model.open
         self.model.now -= lost_s
-        self.open_lanes()
-        self.check_log()
-
-    @invariant()
-    def the_outcomes_are_the_models(self) -> None:
-        """What was pushed, over all restarts, is what the model says, in its order."""
-        if self.settled:
-            said = [(row.lane, row.event_id, row.reward, row.rewarded) for row in self.seen]
-            assert said == self.model.outcomes
-
-    def teardown(self) -> None:
-        """Compare the log with the model once more, compute its chain again, and clean up."""
-        try:
-            self.settle()
-            self.check_log()
-            self.runner.run(self.journal.close())
-            assert [link for lane in LANES for link in broken_links(self.path, lane, after=0)] == []
-        finally:
-            self.runner.close()
-            shutil.rmtree(self.folder)
+        await self.check_log()
 
     @property
     def path(self) -> Path:
         """Where the store of this generation lies."""
         return self.folder / f"{self.generation}" / "journal.db"
 
-    def open(self) -> None:
-        """Open the journal; what it pushes is kept."""
-        self.path.parent.mkdir(exist_ok=True)
-        self.runner.run(self.open_and_subscribe())
+    def event_id(self, back: int) -> str:
+        """Return the id of the decision so many before the last; if there is none, one that nobody recorded."""
+        return f"e{len(self.decisions) - 1 - back}"
 
-    async def open_and_subscribe(self) -> None:
-        """Open the journal inside the event loop."""
+    async def open(self) -> None:
+        """Open the journal and its lanes; an epoch that is there is returned as it was."""
         self.journal = LocalJournal.open(self.path, clock=self.clock, durability="process")
-        self.journal.subscribe(self.seen.extend)
+        self.journal.subscribe(self.pushed.extend)
+        for lane, reward_rule in LANES.items():
+            epoch = await self.open_lane(lane, self.epochs[lane].rule if lane in self.epochs else reward_rule)
+            assert self.epochs.setdefault(lane, epoch) == epoch
 
-    def open_lane(self, lane: str, reward_rule: RewardRule) -> Epoch:
+    async def open_lane(self, lane: str, reward_rule: RewardRule) -> Epoch:
         """Open a lane under a reward rule."""
-        opening = self.journal.open_lane(lane, pool=POOLS[lane], spec={"kind": "none"}, rule=reward_rule, build="b")
-        return self.runner.run(opening)
+        return await self.journal.open_lane(lane, pool=POOLS[lane], spec={"kind": "none"}, rule=reward_rule, build="b")
 
-    def clock_s(self) -> float:
+    def journal_clock_s(self) -> float:
         """Return the journal's own clock."""
         return self.journal._store.now_us() / 1e6
 
-    def settle(self) -> None:
+    async def settle(self) -> None:
         """Let the journal notice the time."""
-        self.runner.run(self.journal.tick())
-        self.settled = True
+        await self.journal.tick()
+        self.is_settled = True
 
-    def check_log(self) -> None:
-        """Hold the stored log to the model: the same outcomes, numbered without gaps."""
-        stored = {lane: self.runner.run(self.journal.outcomes(lane, after=0, limit=10_000)) for lane in LANES}
+    def check_pushed(self) -> None:
+        """Compare what was pushed, over all restarts, with the model, in its order."""
+        assert [(row.lane, row.event_id, row.reward, row.rewarded) for row in self.pushed] == self.model.outcomes
+
+    async def check_log(self) -> None:
+        """Hold the stored log to the model: the same outcomes, numbered without gaps in lane and pool."""
+        stored = {lane: await self.journal.outcomes(lane, after=0, limit=10_000) for lane in LANES}
         numbered = dict.fromkeys(POOLS.values(), 0)
         place = dict.fromkeys(LANES, 0)
         for lane, event_id, reward, rewarded in self.model.outcomes:
@@ -233,20 +236,7 @@ class JoinMachine(RuleBasedStateMachine):
             )
         assert place == {lane: len(rows) for lane, rows in stored.items()}
         for lane in LANES:
-            info = self.runner.run(self.journal.lane_info(lane))
+            info = await self.journal.lane_info(lane)
             decided = [event for event in self.model.events.values() if event.lane == lane]
             assert (info.seq, info.pool_seq) == (place[lane], numbered[POOLS[lane]])
             assert info.decisions == len(decided)
-
-
-JoinMachine.TestCase.settings = settings(
-    max_examples=300,
-    stateful_step_count=40,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow],
-)
-
-
-@pytest.mark.timeout(400)
-class TestJoin(cast("type", JoinMachine.TestCase)):  # type: ignore[misc]  # hypothesis makes the class at run time
-    """Any interleaving of ranks, rewards, duplicates, activations, expiries and restarts gives the model's outcomes."""
