@@ -64,7 +64,7 @@ class Checkpointer:
         self._own = _connect(database.path, durability=durability)
         self._wanted = threading.Event()
         self._copied = False
-        self._stopping = False
+        self._stopping = threading.Event()
         self._pages = 0
         self._writer.set_wal_hook(self._count)
         self._thread = threading.Thread(target=self._run, name="checkpoint", daemon=True)
@@ -84,7 +84,7 @@ class Checkpointer:
 
     def close(self) -> None:
         """End the thread."""
-        self._stopping = True
+        self._stopping.set()
         self._wanted.set()
         self._thread.join()
         self._own.close()
@@ -96,15 +96,13 @@ class Checkpointer:
     def _run(self) -> None:
         while True:
             self._wanted.wait()
-            if self._stopping:
-                return
             rest = _CHECKPOINT_PAGES
-            while rest > _REST_PAGES and not self._stopping:
+            while rest > _REST_PAGES and not self._stopping.is_set():
                 logged, done = self._own.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
                 rest = logged - done
             self._copied = True
             self._wanted.clear()
-            if self._stopping:  # `close` may have set it during the copy, and would be waiting for us for ever
+            if self._stopping.is_set():  # asked after the clear: `close` may have set both during the copy
                 return
 
 

@@ -45,7 +45,9 @@ def test_the_first_two_commands_are_those_that_set_everything_up() -> None:
 
     assert _BLOCKS[0] == ("sh", "make serve")
     assert "`make test`" in _README.split("## Ask")[0]
-    assert all(re.search(rf"^{name}:", makefile, re.MULTILINE) for name in re.findall(r"\bmake (\w+)$", _README, re.M))
+    assert all(
+        re.search(rf"^{name}:", makefile, re.MULTILINE) for name in re.findall(r"\bmake (\w+)$", _README, re.MULTILINE)
+    )
 
 
 def test_every_curl_answers_what_the_readme_shows(port: int) -> None:

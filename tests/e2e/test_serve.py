@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,13 @@ def is_alive(pid: int) -> bool:
     with contextlib.suppress(FileNotFoundError):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     return False
+
+
+@contextlib.contextmanager
+def ended_with(code: int) -> Iterator[None]:
+    """Demand that the server in the block ends with an exit code."""
+    with pytest.raises(RuntimeError, match=f"ended with {code}"):
+        yield
 
 
 def learn(client: Client, n: int, prefix: str) -> None:
@@ -104,11 +111,11 @@ def test_a_killed_journal_is_started_again_and_nothing_is_lost(tmp_path: Path) -
 
 def test_a_journal_that_keeps_dying_stops_the_server(tmp_path: Path) -> None:
     """After five restarts in a minute the server ends with an error and says why."""
-    with pytest.raises(RuntimeError, match="ended with 70"), running_server(tmp_path, "") as server:
+    with ended_with(70), running_server(tmp_path, "") as server:
         for count in range(1, 7):
             os.kill(journal_of(server.pid), signal.SIGKILL)
             if count <= 5:
-                until(lambda expected=count: len(events(server, "journal_restarted")) == expected)
+                until(lambda: len(events(server, "journal_restarted")) == count)  # noqa: B023 - called at once
         until(lambda: not is_alive(server.pid))
 
     assert events(server, "journal_failed")
@@ -116,7 +123,7 @@ def test_a_journal_that_keeps_dying_stops_the_server(tmp_path: Path) -> None:
 
 def test_the_journal_ends_with_its_server(tmp_path: Path) -> None:
     """Nothing of a killed server stays behind, and the next one starts."""
-    with pytest.raises(RuntimeError, match="ended with -9"), running_server(tmp_path, "") as server:
+    with ended_with(-signal.SIGKILL), running_server(tmp_path, "") as server:
         journal = journal_of(server.pid)
         learn(server.client, 10, "e")
         before = state(server.client)
@@ -131,9 +138,7 @@ def test_a_reload_takes_what_it_can_and_names_what_it_cannot(tmp_path: Path) -> 
     """SIGHUP changes the policy for the next request; a new port has to wait for a restart."""
     with running_server(tmp_path, "") as server:
         learn(server.client, 6, "e")
-        (tmp_path / "banditd.toml").write_text(
-            '[store]\nqueue = 17\n[default]\npolicy = { kind = "epsilon_greedy" }\n'
-        )
+        (tmp_path / "banditd.toml").write_text('[store]\nqueue = 17\n[default]\npolicy = { kind = "epsilon_greedy" }\n')
         os.kill(server.pid, signal.SIGHUP)
         (reloaded,) = until(lambda: events(server, "reloaded"))
 

@@ -65,10 +65,10 @@ SCRIPT = st.lists(
 
 
 @pytest.mark.timeout(400)
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(script=SCRIPT)
 def test_the_outcomes_are_the_models(script: list[Step]) -> None:
-    """Ranks, rewards, repeats, activations, expiries, restarts and crashes give the answers and outcomes of the model."""
+    """Ranks, rewards, repeats, activations, expiries, restarts, crashes: the answers and outcomes are the model's."""
     folder = Path(tempfile.mkdtemp(prefix="banditd-join-", dir=MEMORY if MEMORY.is_dir() else None))
     try:
         asyncio.run(Join(folder).run(script))

@@ -1,5 +1,7 @@
 """Frames on the journal's socket come out as they went in, however the stream is cut."""
 
+import itertools
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -17,7 +19,7 @@ def test_a_stream_cut_anywhere_gives_the_same_frames(values: list[bytes], cuts: 
 
     found = [
         msgspec.msgpack.decode(body)
-        for start, end in zip(edges, edges[1:], strict=False)
+        for start, end in itertools.pairwise(edges)
         for body in reader.feed(stream[start:end])
     ]
 
