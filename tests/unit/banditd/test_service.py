@@ -394,7 +394,7 @@ async def test_snapshot_is_kept_every_so_many_outcomes(tmp_path: Path) -> None:
     await world.learn(7)
 
     async with asyncio.timeout(5):
-        while not await world.journal.snapshots("default/main", epoch=1):
+        while not await world.journal.snapshots("default/main", epoch=1):  # noqa: ASYNC110 - the journal is asked, it does not tell
             await asyncio.sleep(0.05)
     await world.crash()
 
