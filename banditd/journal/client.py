@@ -57,7 +57,8 @@ class RemoteJournal(AskingJournal):
         transport, _ = await self._loop.create_unix_connection(lambda: _Connection(self), path)
         self._transport = transport
         self.lost.clear()
-        self._check_late()
+        if self._late_check is None:
+            self._check_late()
 
     def subscribe(self, receive: Callable[[Sequence[OutcomeRow]], None]) -> None:
         """Call `receive` with every outcome from now on, in commit order, on the event loop."""
@@ -89,7 +90,7 @@ class RemoteJournal(AskingJournal):
 
     def _flush(self) -> None:
         outbox, self._outbox = self._outbox, []
-        if self._transport is not None:
+        if outbox and self._transport is not None:
             self._transport.write(frame(outbox))
 
     def receive(self, body: memoryview) -> None:

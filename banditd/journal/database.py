@@ -21,8 +21,9 @@ _LOCK_WAIT_S = 10.0  # an owner whose server was killed ends as soon as it sees 
 _LOCK_POLL_S = 0.02
 _CACHE_KIB = 65_536
 _BUSY_MS = 5_000  # the two connections of this process may meet at a checkpoint
-_CHECKPOINT_PAGES = 1_000  # 4 MB of log before it is copied into the file
-_REST_PAGES = 256  # a rest so small is checkpointed between two commits, so that the log can begin anew
+_COPY_PAGES = 1_000  # 4 MB of log before it is copied into the file
+_LOG_PAGES = 16_384  # 64 MB of log before it has to begin anew
+_NICE = 19  # a checkpoint has time; on a busy machine a commit must not wait behind its copying
 
 
 class Database:
@@ -55,32 +56,40 @@ class Database:
 class Checkpointer:
     """Copies the write-ahead log into the file from a thread, so that no commit waits for it.
 
-    A thread copies while commits go on; what they added meanwhile is a small rest, which
-    `after_commit` copies between two commits: only then can the log begin anew and stay short.
+    The thread copies while commits go on, so a rest is always left, and SQLite lets a log begin
+    anew only once all of it is copied. So now and then, when the log has grown long, the rest is
+    copied between two commits.
     """
 
     def __init__(self, database: Database, *, durability: Durability = "sync") -> None:
         self._writer = database.connection
         self._own = _connect(database.path, durability=durability)
         self._wanted = threading.Event()
-        self._copied = False
         self._stopping = threading.Event()
         self._pages = 0
+        self._copied = 0
+        self._failure: apsw.Error | None = None
         self._writer.set_wal_hook(self._count)
         self._thread = threading.Thread(target=self._run, name="checkpoint", daemon=True)
         self._thread.start()
 
     def after_commit(self) -> None:
-        """Start or finish a checkpoint if the log has grown."""
-        if self._pages < _CHECKPOINT_PAGES or self._wanted.is_set():
+        """Start a checkpoint if the log has grown, or finish one if it has grown long.
+
+        Raises
+        ------
+        apsw.IOError
+            A write or a sync of the thread failed.
+        """
+        if self._failure is not None:
+            raise self._failure
+        if self._wanted.is_set():
             return
-        if not self._copied:
+        rest = self._pages - self._copied
+        if rest >= _COPY_PAGES:
             self._wanted.set()
-            return
-        self._copied = False
-        logged, done = self._writer.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
-        if logged == done:
-            self._pages = 0
+        elif self._pages >= _LOG_PAGES:
+            self._copied = self._writer.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)[1]
 
     def close(self) -> None:
         """End the thread."""
@@ -90,20 +99,28 @@ class Checkpointer:
         self._own.close()
 
     def _count(self, _connection: apsw.Connection, _name: str, pages: int) -> int:
+        if pages < self._pages:  # the log began anew
+            self._copied = 0
         self._pages = pages
         return apsw.SQLITE_OK
 
     def _run(self) -> None:
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
         while True:
             self._wanted.wait()
-            rest = _CHECKPOINT_PAGES
-            while rest > _REST_PAGES and not self._stopping.is_set():
-                logged, done = self._own.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
-                rest = logged - done
-            self._copied = True
+            if not self._stopping.is_set():
+                self._copy()
             self._wanted.clear()
             if self._stopping.is_set():  # asked after the clear: `close` may have set both during the copy
                 return
+
+    def _copy(self) -> None:
+        try:
+            self._copied = self._own.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)[1]
+        except (apsw.FullError, apsw.BusyError):
+            self._copied = self._pages  # tried again when as much has been added
+        except apsw.Error as error:
+            self._failure = error
 
 
 def rows(connection: apsw.Connection, sql: str, *bindings: Any) -> list[Any]:
@@ -148,7 +165,7 @@ def _prepare(connection: apsw.Connection, path: Path) -> bool:
     if not tables:
         with connection:
             connection.execute(SCHEMA)
-            connection.execute("INSERT INTO meta VALUES ('format', ?), ('clock_us', 0)", (FORMAT,))
+            connection.execute("INSERT INTO meta VALUES ('format', ?), ('clock_us', 0), ('counted_to', 0)", (FORMAT,))
         path.chmod(0o600)
         return True
     if "meta" not in tables:

@@ -69,7 +69,6 @@ class Joiner:
         self._cursor.execute("INSERT INTO claims VALUES (?, ?)", (new.event_id, decision_id))
         self._cursor.execute("INSERT INTO windows VALUES (?, ?)", (due_us, decision_id))
         lane.decisions += 1
-        lane.dirty = True
         if self.next_due_us is None or due_us < self.next_due_us:
             self.next_due_us = due_us
         return Recorded(created=True)
@@ -116,10 +115,13 @@ class Joiner:
             self._forget_window_if_done(decision_id, n_slots=n_slots, due_us=due_us)
         return Activated("activated")
 
-    def close_windows(self, now: Moment) -> None:
-        """Turn decisions whose window has closed into outcomes, or let them lapse; at most 512 a call."""
+    def close_windows(self, now: Moment) -> bool:
+        """Turn decisions whose window has closed into outcomes, or let them lapse, at most 512; tell if any did.
+
+        If any did, the clock has to be written in the same commit: a crash must not take it back before them.
+        """
         if self.next_due_us is None or now.clock_us < self.next_due_us:
-            return
+            return False
         due = self._rows(
             "SELECT w.due_us, d.id, d.event_id, d.lane_id, d.epoch, d.deferred, d.n_slots, d.body FROM windows w"
             " CROSS JOIN decisions d ON d.id = w.decision_id WHERE w.due_us <= ?"
@@ -130,9 +132,6 @@ class Joiner:
         for due_us, decision_id, event_id, lane_id, epoch, deferred, n_slots, body in due:
             if deferred and not self._is_activated(decision_id):
                 self._cursor.execute("INSERT INTO lapses VALUES (?, ?)", (lane_id, decision_id))
-                self._ledger.lanes_by_id[
-                    lane_id
-                ].dirty = True  # the clock is written too: a crash must not undo a lapse
             else:
                 rule = self._ledger.rule(lane_id, epoch)
                 for slot in self._open_slots(decision_id, n_slots=n_slots):
@@ -149,6 +148,7 @@ class Joiner:
                     )
             self._cursor.execute("DELETE FROM windows WHERE due_us = ? AND decision_id = ?", (due_us, decision_id))
         self.reload()
+        return bool(due)
 
     def _open_slots(self, decision_id: int, *, n_slots: int) -> list[int]:
         joined = {slot for (slot,) in self._rows("SELECT slot FROM outcomes WHERE decision_id = ?", decision_id)}

@@ -15,6 +15,13 @@ from banditd.journal.schema import CHAIN_START, chain_digest, outcome_digest
 __all__ = ["Ledger", "Moment", "OpenLaneState", "unknown_lane"]
 
 _SALT_BYTES = 16
+_US = 1_000_000
+_LATEST = {
+    "outcomes": "SELECT (SELECT clock_us FROM outcomes WHERE lane_id = lanes.id ORDER BY seq DESC LIMIT 1)"
+    " FROM lanes WHERE EXISTS (SELECT 1 FROM outcomes WHERE lane_id = lanes.id)",
+    "activations": "SELECT clock_us FROM activations ORDER BY decision_id DESC LIMIT 1",
+    "rewards": "SELECT clock_us FROM rewards ORDER BY id DESC LIMIT 1",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,16 +34,15 @@ class Moment:
 
 @dataclass(slots=True)
 class OpenLaneState:
-    """What the store keeps in memory of one lane; `dirty` until it is written."""
+    """What the store keeps in memory of one lane: its row, and the last outcome's numbers and chain."""
 
     id: int
     name: str
     pool_id: int
+    base_seq: int
     seq: int
     chain: bytes
-    base_seq: int
     decisions: int
-    dirty: bool = False
 
 
 @dataclass(slots=True)
@@ -55,6 +61,7 @@ class Ledger:
         self.lanes_by_id: dict[int, OpenLaneState] = {}
         self._pools: dict[int, _Pool] = {}
         self._rules: dict[tuple[int, int], RewardRule] = {}
+        self._counted_to = 0
         self.made: list[OutcomeRow] = []
         self.reload()
 
@@ -62,23 +69,56 @@ class Ledger:
         """Read everything again, as after a transaction that was rolled back."""
         self.made = []
         self._rules.clear()
-        self._pools = {row[0]: _Pool(*row) for row in rows(self._db, "SELECT id, name, seq FROM pools")}
-        found = rows(self._db, "SELECT id, name, pool_id, seq, chain, base_seq, decisions FROM lanes")
-        self.lanes = {row[1]: OpenLaneState(*row) for row in found}
-        self.lanes_by_id = {lane.id: lane for lane in self.lanes.values()}
+        self.lanes = {}
+        self.lanes_by_id = {}
+        self._pools = {
+            pool_id: _Pool(pool_id, name, 0) for pool_id, name in rows(self._db, "SELECT id, name FROM pools")
+        }
+        self._counted_to = int(self._meta("counted_to"))
+        uncounted = dict(
+            rows(self._db, "SELECT lane_id, count(*) FROM decisions WHERE id > ? GROUP BY lane_id", self._counted_to)
+        )
+        columns = "id, name, pool_id, base_seq, base_pool_seq, base_chain, decisions"
+        for lane_id, name, pool_id, base_seq, base_pool_seq, base_chain, decisions in rows(
+            self._db,
+            f"SELECT {columns} FROM lanes",  # noqa: S608 - the names above
+        ):
+            last = "SELECT seq, pool_seq, chain FROM outcomes WHERE lane_id = ? ORDER BY seq DESC LIMIT 1"
+            seq, pool_seq, chain = (rows(self._db, last, lane_id) or [(base_seq, base_pool_seq, base_chain)])[0]
+            lane = OpenLaneState(lane_id, name, pool_id, base_seq, seq, chain, decisions + uncounted.get(lane_id, 0))
+            self.lanes[name] = self.lanes_by_id[lane_id] = lane
+            self._pools[pool_id].seq = max(self._pools[pool_id].seq, pool_seq)
 
-    def write_counters(self) -> bool:
-        """Write the counters that moved; return whether any did."""
-        dirty = [lane for lane in self.lanes.values() if lane.dirty]
-        for lane in dirty:
-            pool = self._pools[lane.pool_id]
-            self._db.execute(
-                "UPDATE lanes SET seq = ?, chain = ?, base_seq = ?, decisions = ? WHERE id = ?",
-                (lane.seq, lane.chain, lane.base_seq, lane.decisions, lane.id),
-            )
-            self._db.execute("UPDATE pools SET seq = ? WHERE id = ?", (pool.seq, pool.id))
-            lane.dirty = False
-        return bool(dirty)
+    def clock_us(self) -> int:
+        """Return the latest time on the journal's clock that any row tells of."""
+        times = [int(self._meta("clock_us"))]
+        for table in ("outcomes", "activations", "rewards"):
+            # The largest key was written last, but a lane's outcomes say so for that lane only.
+            times += [row[0] for row in rows(self._db, _LATEST[table])]
+        for lane_id, epoch, due_us in rows(
+            self._db, "SELECT lane_id, epoch, due_us FROM decisions ORDER BY id DESC LIMIT 1"
+        ):
+            times.append(due_us - round(self.rule(lane_id, epoch).wait_s * _US))
+        return max(times)
+
+    def write_counts(self, clock_us: int) -> None:
+        """Write the clock, and the numbers of decisions up to now."""
+        ((last,),) = rows(self._db, "SELECT ifnull(max(id), 0) FROM decisions")
+        if last > self._counted_to:
+            for lane in self.lanes.values():
+                self._db.execute("UPDATE lanes SET decisions = ? WHERE id = ?", (lane.decisions, lane.id))
+            self._db.execute("UPDATE meta SET value = ? WHERE key = 'counted_to'", (last,))
+            self._counted_to = last
+        self._db.execute("UPDATE meta SET value = ? WHERE key = 'clock_us'", (clock_us,))
+
+    def move_base(self, lane: OpenLaneState, seq: int) -> None:
+        """Let the lane's kept log begin after `seq`."""
+        self._db.execute(
+            "UPDATE lanes SET base_seq = seq, base_pool_seq = pool_seq, base_chain = chain"
+            " FROM (SELECT seq, pool_seq, chain FROM outcomes WHERE lane_id = ? AND seq = ?) WHERE id = ?",
+            (lane.id, seq, lane.id),
+        )
+        lane.base_seq = seq
 
     def info(self, lane: OpenLaneState) -> LaneInfo:
         """Return a lane's counters as the protocol has them."""
@@ -148,7 +188,6 @@ class Ledger:
         lane.seq += 1
         pool.seq += 1
         lane.chain = chain_digest(lane.chain, digest)
-        lane.dirty = True
         self._db.execute(
             "INSERT INTO outcomes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)",
             (lane_id, lane.seq, pool.seq, decision_id, slot, reward, rewarded, clock_us, salt, digest, lane.chain),
@@ -156,16 +195,22 @@ class Ledger:
         self.made.append(OutcomeRow(lane.name, lane.seq, pool.seq, event_id, slot, reward, rewarded, lane.chain, body))
 
     def _new_lane(self, name: str, pool: str) -> OpenLaneState:
-        self._db.execute("INSERT OR IGNORE INTO pools (name, seq) VALUES (?, 0)", (pool,))
-        pool_row = rows(self._db, "SELECT id, name, seq FROM pools WHERE name = ?", pool)[0]
-        self._pools.setdefault(pool_row[0], _Pool(*pool_row))
+        self._db.execute("INSERT OR IGNORE INTO pools (name) VALUES (?)", (pool,))
+        ((pool_id,),) = rows(self._db, "SELECT id FROM pools WHERE name = ?", pool)
+        self._pools.setdefault(pool_id, _Pool(pool_id, pool, 0))
         self._db.execute(
-            "INSERT INTO lanes (name, pool_id, seq, chain, base_seq, decisions) VALUES (?, ?, 0, ?, 0, 0)",
-            (name, pool_row[0], CHAIN_START),
+            "INSERT INTO lanes (name, pool_id, base_seq, base_pool_seq, base_chain, decisions)"
+            " VALUES (?, ?, 0, 0, ?, 0)",
+            (name, pool_id, CHAIN_START),
         )
-        lane = OpenLaneState(self._db.last_insert_rowid(), name, pool_row[0], 0, CHAIN_START, 0, 0)
+        lane = OpenLaneState(self._db.last_insert_rowid(), name, pool_id, 0, 0, CHAIN_START, 0)
         self.lanes[name] = self.lanes_by_id[lane.id] = lane
         return lane
+
+    def _meta(self, key: str) -> int | str:
+        ((value,),) = rows(self._db, "SELECT value FROM meta WHERE key = ?", key)
+        found: int | str = value
+        return found
 
     def _last_epoch(self, lane: OpenLaneState) -> Epoch | None:
         found = rows(

@@ -3,9 +3,9 @@
 ======================  =================================================================================
 table                   one row is
 ======================  =================================================================================
-meta                    a fact of the whole store: format, store id, the journal's clock in µs
-pools                   a unit of order: its name and the number of its last outcome
-lanes                   a lane: its pool, its last outcome's number and chain, where its kept log begins
+meta                    a fact of the whole store: format, the journal's clock in µs, the last decision counted
+pools                   a unit of order
+lanes                   a lane: its pool, where its kept log begins, its decisions up to the last one counted
 epochs                  a stretch of a lane under one spec, reward rule and build
 claims                  an event id and the decision that owns it; event ids are unique over the store
 decisions               a decision as it was made; never changed
@@ -17,6 +17,10 @@ outcomes                an outcome: numbered in its lane and its pool, at most o
                         tombstone (`erased`) has neither decision nor salt any more
 snapshots               a lane's state at one of its outcomes; `base` rows are data, the others a cache
 ======================  =================================================================================
+
+What can be read off other rows is not kept twice: a lane's last number and chain are those of its last
+outcome, or of its base, and the clock is at least what any row says. A commit of decisions so touches three
+pages and not six.
 
 Clock values are µs of the journal's own clock; `at` columns are UTC seconds, for people.
 """
@@ -32,10 +36,10 @@ CHAIN_START: Final = bytes(32)
 
 SCHEMA: Final = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
-CREATE TABLE pools (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, seq INTEGER NOT NULL) STRICT;
+CREATE TABLE pools (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;
 CREATE TABLE lanes (
     id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, pool_id INTEGER NOT NULL REFERENCES pools,
-    seq INTEGER NOT NULL, chain BLOB NOT NULL, base_seq INTEGER NOT NULL, decisions INTEGER NOT NULL
+    base_seq INTEGER NOT NULL, base_pool_seq INTEGER NOT NULL, base_chain BLOB NOT NULL, decisions INTEGER NOT NULL
 ) STRICT;
 CREATE TABLE epochs (
     lane_id INTEGER NOT NULL REFERENCES lanes, epoch INTEGER NOT NULL, from_seq INTEGER NOT NULL,

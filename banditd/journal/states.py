@@ -112,7 +112,8 @@ class States:
                 return Failed("chain_mismatch", f"the log has another outcome {base.seq} than the base")
             self._db.execute("DELETE FROM snapshots WHERE lane_id = ? AND base = 1", (lane.id,))
             self._insert(lane, msgspec.structs.replace(base, is_base=True), now)
-            lane.base_seq = base.seq
+            self._ledger.write_counts(now.clock_us)
+            self._ledger.move_base(lane, base.seq)
         return Done(self._drop_before_base(lane))
 
     def last_before(self, command: GetLastBefore, now: Moment) -> Answer:
@@ -147,7 +148,6 @@ class States:
                 now.wall_at,
             ),
         )
-        lane.dirty = True
 
     def _drop_before_base(self, lane: OpenLaneState) -> int:
         gone = rows(
@@ -159,7 +159,6 @@ class States:
         )
         if not gone:
             return 0
-        lane.dirty = True
         last_seq, last_decision = gone[-1]
         self._db.execute("DELETE FROM outcomes WHERE lane_id = ? AND seq <= ?", (lane.id, last_seq))
         lapsed = rows(

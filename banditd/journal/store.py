@@ -25,7 +25,7 @@ from banditd.journal.commands import (
     SaveSnapshot,
     Trim,
 )
-from banditd.journal.database import Checkpointer, Database, Durability, rows
+from banditd.journal.database import Checkpointer, Database, Durability
 from banditd.journal.join import Joiner
 from banditd.journal.ledger import Ledger, Moment, unknown_lane
 from banditd.journal.protocol import NewDecision, NewReward, OutcomeRow
@@ -78,7 +78,7 @@ class Store:
             Trim: states.trim,
             GetLastBefore: states.last_before,
         }
-        self._clock_base_us = self._clock_written_us = self._written_clock_us()
+        self._clock_base_us = self._clock_written_us = self._ledger.clock_us()
         self._opened_at = self._clock.monotonic()
 
     @property
@@ -108,10 +108,10 @@ class Store:
         self._ledger.made = []
         try:
             self._db.execute("BEGIN")
-            self._joiner.close_windows(now)
+            closed = self._joiner.close_windows(now)
             answers = [self._carry_out[type(command)](command, now) for command in commands]
-            if self._ledger.write_counters() or now.clock_us - self._clock_written_us >= _HEARTBEAT_US:
-                self._db.execute("UPDATE meta SET value = ? WHERE key = 'clock_us'", (now.clock_us,))
+            if closed or now.clock_us - self._clock_written_us >= _HEARTBEAT_US:
+                self._ledger.write_counts(now.clock_us)
                 self._clock_written_us = now.clock_us
             self._db.execute("COMMIT")
         except apsw.FullError:
@@ -127,7 +127,8 @@ class Store:
 
     def close(self) -> None:
         """Write the clock, and let go of the file."""
-        self._db.execute("UPDATE meta SET value = ? WHERE key = 'clock_us'", (self.now_us(),))
+        with self._db:
+            self._ledger.write_counts(self.now_us())
         self._checkpointer.close()
         self._database.close()
 
@@ -136,11 +137,7 @@ class Store:
             self._db.execute("ROLLBACK")
         self._ledger.reload()
         self._joiner.reload()
-        self._clock_written_us = self._written_clock_us()
 
     def _lane(self, command: GetLane, _now: Moment) -> Answer:
         lane = self._ledger.lanes.get(command.lane)
         return unknown_lane(command.lane) if lane is None else self._ledger.info(lane)
-
-    def _written_clock_us(self) -> int:
-        return int(rows(self._db, "SELECT value FROM meta WHERE key = 'clock_us'")[0][0])

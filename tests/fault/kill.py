@@ -89,7 +89,8 @@ class Run:
     """One server, one ledger, many kills."""
 
     def __init__(self, folder: Path, *, seed: int) -> None:
-        self.rng = random.Random(seed)  # noqa: S311 - picks moments and victims; nothing secret
+        self.moments = random.Random(seed)  # noqa: S311 - whom to kill and when; nothing secret
+        self.rng = random.Random(seed)  # noqa: S311 - what clients ask for; its order depends on the replies
         self.folder = folder
         self.server = Server(folder)
         self.ledger = Ledger()
@@ -124,7 +125,7 @@ class Run:
         return self.report
 
     async def _round(self, round_: int) -> None:
-        victim = self.rng.choice(VICTIMS)
+        victim = self.moments.choice(VICTIMS)
         await self._load_and_kill(victim)
         self.report.kills[victim] += 1
         await self._until_ready()
@@ -137,12 +138,12 @@ class Run:
     async def _load_and_kill(self, victim: Victim) -> None:
         stop = asyncio.Event()
         load = [asyncio.create_task(self._drive(stop)) for _ in range(CONNECTIONS)]
-        await asyncio.sleep(self.rng.uniform(*LOAD_S))
+        await asyncio.sleep(self.moments.uniform(*LOAD_S))
         group = self.server.pid
         self.server.kill(victim)
         self._killed_at = time.monotonic()
         if victim == "journal":
-            await asyncio.sleep(self.rng.uniform(0.0, 0.3))  # the worker lives on and answers 503
+            await asyncio.sleep(self.moments.uniform(0.0, 0.3))  # the worker lives on and answers 503
         stop.set()
         await asyncio.gather(*load)
         if victim != "journal":
