@@ -7,8 +7,9 @@ written so that reading them gives the same float64 again.
 from typing import Annotated
 
 import msgspec
+import orjson
 
-__all__ = ["FORMAT", "Decision", "Slot", "decode_decision", "encode_decision"]
+__all__ = ["FORMAT", "Decision", "Slot", "decode_decision", "encode_decision", "same_request"]
 
 FORMAT = 1
 
@@ -49,6 +50,8 @@ class Decision(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         UTC seconds, for people; the reward window itself runs on the journal's clock.
     subject
         Pseudonym of the user, or None.
+    asked
+        Segment that the request named; None if the rules decided.
     key
         Id of the draw key.
     """
@@ -66,8 +69,23 @@ class Decision(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     slots: Annotated[list[Slot], msgspec.Meta(min_length=1)]
     key: str
     deferred: bool = False
+    asked: str | None = None
     served_by: str = "own"
     format: int = FORMAT
+
+
+def same_request(one: Decision, other: Decision) -> bool:
+    """Tell whether two decisions answer the same request, however its JSON was written."""
+    return (
+        (one.asked, one.subject, one.deferred) == (other.asked, other.subject, other.deferred)
+        and [slot.eligible for slot in one.slots] == [slot.eligible for slot in other.slots]
+        and _canonical(one.context) == _canonical(other.context)
+        and _canonical(one.actions) == _canonical(other.actions)
+    )
+
+
+def _canonical(raw: msgspec.Raw) -> bytes:
+    return orjson.dumps(orjson.loads(bytes(raw)), option=orjson.OPT_SORT_KEYS)
 
 
 encode_decision = msgspec.json.Encoder().encode

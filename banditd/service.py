@@ -7,12 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-import msgspec
-
 from banditd.build import build_id
 from banditd.clock import Clock, SystemClock
 from banditd.config import Config, Segment
-from banditd.decision import Decision, Slot, decode_decision, encode_decision
+from banditd.decision import Decision, Slot, decode_decision, encode_decision, same_request
 from banditd.errors import Conflict, JournalUnavailable, NotFound, TooLate, Unprocessable
 from banditd.ids import new_event_id
 from banditd.journal.protocol import Journal, NewDecision, NewReward
@@ -49,17 +47,6 @@ _DIGEST_BYTES: Final = 16
 log = get_logger()
 
 
-class _Identity(msgspec.Struct, frozen=True):
-    """What makes two rank requests the same request; the journal digests its canonical form."""
-
-    segment: str | None
-    subject: str | None
-    context: msgspec.Raw
-    actions: msgspec.Raw
-    exclude: list[str]
-    activate: bool
-
-
 @dataclass(frozen=True, slots=True)
 class _Setup:
     """What a reload exchanges in one step."""
@@ -68,9 +55,6 @@ class _Setup:
     rules: Rules
     reader: Reader
     lanes: Mapping[str, Lane]
-
-
-_encode_identity = msgspec.json.Encoder().encode
 
 
 class Service:
@@ -192,26 +176,17 @@ class Service:
             slots=[slot],
             key=self._keyring.draw_id,
             deferred=not request.activate,
-        )
-        identity = _Identity(
-            request.segment, subject, request.context, request.actions, request.exclude, request.activate
+            asked=request.segment,
         )
         recorded = await self._journal.record(
-            NewDecision(
-                event_id,
-                lane.name,
-                lane.epoch.epoch,
-                not request.activate,
-                _encode_identity(identity),
-                encode_decision(decision),
-            )
+            NewDecision(event_id, lane.name, lane.epoch.epoch, not request.activate, encode_decision(decision))
         )
         if recorded.created:
             return _rank_reply(decision, slot, actions)
-        if not recorded.same_request:
+        stored = decode_decision(recorded.body)
+        if not same_request(stored, decision):
             detail = "came before with another request; a retry sends the same body"
             raise Conflict("event_id_reused", detail, field="event_id")
-        stored = decode_decision(recorded.body)
         return _rank_reply(stored, stored.slots[0], setup.reader.actions(stored.actions))
 
     async def reward(self, request: RewardRequest) -> RewardReply:
@@ -365,9 +340,10 @@ def _eligible(actions: Sequence[Action], exclude: Sequence[str]) -> list[int]:
 
 
 def _rank_reply(decision: Decision, slot: Slot, actions: Sequence[Action]) -> RankReply:
-    probabilities = [0.0] * len(actions)
-    for index, probability in zip(slot.eligible, slot.probabilities, strict=True):
-        probabilities[index] = probability
+    probabilities: Sequence[float] = slot.probabilities
+    if len(slot.eligible) < len(actions):
+        played = dict(zip(slot.eligible, probabilities, strict=True))
+        probabilities = [played.get(index, 0.0) for index in range(len(actions))]
     chosen = slot.chosen
     order = sorted(slot.eligible, key=probabilities.__getitem__, reverse=True)  # stable: ties keep the caller's order
     order.remove(chosen)

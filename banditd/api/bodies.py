@@ -30,11 +30,11 @@ async def read_body(request: web.BaseRequest, config: Config) -> bytes:
     limit = config.limits.body_bytes
     if "Content-Encoding" in request.headers:
         raise UnsupportedMedia("compressed_body", "compressed bodies are not taken", field="Content-Encoding")
-    if (request.content_length or 0) > limit:
-        raise _too_large(limit)
     content = request.content
     if content.is_eof():  # it came with the header: the usual case, and no time limit is needed
         body = content.read_nowait(-1)
+    elif (request.content_length or 0) > limit:
+        raise _too_large(limit)
     else:
         try:
             _invite_body(request)

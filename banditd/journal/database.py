@@ -23,6 +23,7 @@ _CACHE_KIB = 65_536
 _BUSY_MS = 5_000  # the two connections of this process may meet at a checkpoint
 _COPY_PAGES = 1_000  # 4 MB of log before it is copied into the file
 _LOG_PAGES = 16_384  # 64 MB of log before it has to begin anew
+_REST_PAGES = 128  # a rest so small is copied between two commits without being noticed
 _NICE = 19  # a checkpoint has time; on a busy machine a commit must not wait behind its copying
 
 
@@ -86,7 +87,7 @@ class Checkpointer:
         if self._wanted.is_set():
             return
         rest = self._pages - self._copied
-        if rest >= _COPY_PAGES:
+        if rest >= (_COPY_PAGES if self._pages < _LOG_PAGES else _REST_PAGES):
             self._wanted.set()
         elif self._pages >= _LOG_PAGES:
             self._copied = self._writer.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)[1]

@@ -7,12 +7,10 @@ The window of a decision is [rank, rank + wait) on the journal's clock. A reward
 4. is counted otherwise, and makes the outcome at once if the rule says so and the decision is active.
 """
 
-import hashlib
 from collections.abc import Sequence
 from typing import Any, Final
 
 import apsw
-import orjson
 
 from banditd.journal.commands import Activate, Answer
 from banditd.journal.ledger import Ledger, Moment, unknown_lane
@@ -20,7 +18,6 @@ from banditd.journal.protocol import Activated, Aggregate, NewDecision, NewRewar
 
 __all__ = ["Joiner"]
 
-_DIGEST_BYTES: Final = 16
 _CLOSE_AT_MOST: Final = 512  # windows closed in one transaction, so that no reply waits for thousands
 _US: Final = 1_000_000
 
@@ -52,18 +49,17 @@ class Joiner:
         lane = self._ledger.lanes.get(new.lane)
         if lane is None:
             return unknown_lane(new.lane)
-        digest = _canonical_digest(new.identity)
         due_us = now.clock_us + round(self._ledger.rule(lane.id, new.epoch).wait_s * _US)
         found = self._rows(
-            "SELECT d.digest, d.body FROM claims c JOIN decisions d ON d.id = c.decision_id WHERE c.event_id = ?",
+            "SELECT d.body FROM claims c JOIN decisions d ON d.id = c.decision_id WHERE c.event_id = ?",
             new.event_id,
         )
         if found:
-            return Recorded(created=False, same_request=found[0][0] == digest, body=found[0][1])
+            return Recorded(created=False, body=found[0][0])
         self._cursor.execute(
-            "INSERT INTO decisions (event_id, lane_id, epoch, deferred, n_slots, due_us, digest, body)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            (new.event_id, lane.id, new.epoch, new.deferred, new.n_slots, due_us, digest, new.body),
+            "INSERT INTO decisions (event_id, lane_id, epoch, deferred, n_slots, due_us, body)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (new.event_id, lane.id, new.epoch, new.deferred, new.n_slots, due_us, new.body),
         )
         decision_id = self._cursor.connection.last_insert_rowid()
         self._cursor.execute("INSERT INTO claims VALUES (?, ?)", (new.event_id, decision_id))
@@ -205,8 +201,3 @@ def _aggregate(rewards: Sequence[float], how: Aggregate) -> float:
             return sum(rewards)
         case "max":
             return max(rewards)
-
-
-def _canonical_digest(identity: bytes) -> bytes:
-    canonical = orjson.dumps(orjson.loads(identity), option=orjson.OPT_SORT_KEYS)
-    return hashlib.blake2b(canonical, digest_size=_DIGEST_BYTES).digest()

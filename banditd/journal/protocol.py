@@ -92,9 +92,6 @@ class NewDecision(msgspec.Struct, frozen=True, array_like=True, tag=True):
         Its id, where it was made, and under which policy and reward rule.
     deferred
         Whether it waits for an activation.
-    identity
-        The client's request as JSON, without the event id and with the pseudonym in place of the
-        user: the journal stores a digest of its canonical form.
     body
         The decision as JSON (`banditd.decision.Decision`), stored as it is.
     n_slots
@@ -105,16 +102,14 @@ class NewDecision(msgspec.Struct, frozen=True, array_like=True, tag=True):
     lane: str
     epoch: int
     deferred: bool
-    identity: bytes
     body: bytes
     n_slots: int = 1
 
 
 class Recorded(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """What `record` did: `created`, or the `body` that stands and whether it answers the same request."""
+    """What `record` did: `created`, or the `body` of the decision that holds the event id."""
 
     created: bool
-    same_request: bool = True
     body: bytes = b""
 
 

@@ -49,8 +49,7 @@ CREATE TABLE epochs (
 CREATE TABLE claims (event_id TEXT PRIMARY KEY, decision_id INTEGER NOT NULL) WITHOUT ROWID, STRICT;
 CREATE TABLE decisions (
     id INTEGER PRIMARY KEY, event_id TEXT NOT NULL, lane_id INTEGER NOT NULL, epoch INTEGER NOT NULL,
-    deferred INTEGER NOT NULL, n_slots INTEGER NOT NULL, due_us INTEGER NOT NULL,
-    digest BLOB NOT NULL, body BLOB NOT NULL
+    deferred INTEGER NOT NULL, n_slots INTEGER NOT NULL, due_us INTEGER NOT NULL, body BLOB NOT NULL
 ) STRICT;
 CREATE TABLE windows (
     due_us INTEGER NOT NULL, decision_id INTEGER NOT NULL, PRIMARY KEY (due_us, decision_id)

@@ -139,9 +139,7 @@ async def open_lane(
     )
 
 
-def new_decision(
-    event_id: str, epoch: Epoch, *, deferred: bool = False, identity: bytes = b'{"context":{}}', n_slots: int = 1
-) -> NewDecision:
+def new_decision(event_id: str, epoch: Epoch, *, deferred: bool = False, n_slots: int = 1) -> NewDecision:
     """Return a decision of the epoch's lane, well formed and otherwise of no interest."""
     body = Decision(
         event_id=event_id,
@@ -163,7 +161,6 @@ def new_decision(
         lane=epoch.lane,
         epoch=epoch.epoch,
         deferred=deferred,
-        identity=identity,
         body=encode_decision(body),
         n_slots=n_slots,
     )

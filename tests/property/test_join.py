@@ -47,7 +47,7 @@ RANK = step(
     back=st.sampled_from([-1, -1, -1, -1, -1, 0, 1]),  # -1: a new decision
     lane=LANE,
     deferred=st.sampled_from([False, False, True]),
-    identity=st.sampled_from("xy"),
+    of=st.sampled_from("xy"),
 )
 SEND = step("reward", back=BACK, reward=REWARD, reward_id=REWARD_ID, times=st.sampled_from([1, 1, 1, 3]))
 ACTIVATE = step("activate", back=BACK)
@@ -89,7 +89,7 @@ class Join:
         self.clock = ManualClock(monotonic=100.0)
         self.model = Model()
         self.epochs: dict[str, Epoch] = {}
-        self.decisions: dict[str, tuple[str, bytes]] = {}  # event id → identity, body
+        self.decisions: dict[str, bytes] = {}  # event id → body
         self.pushed: list[OutcomeRow] = []
         self.is_settled = True  # whether the journal has looked at the clock since it moved
 
@@ -106,19 +106,17 @@ class Join:
         await self.journal.close()
         assert [link for lane in LANES for link in broken_links(self.path, lane, after=0)] == []
 
-    async def rank(self, *, back: int, lane: str, deferred: bool, identity: str) -> None:
+    async def rank(self, *, back: int, lane: str, deferred: bool, of: str) -> None:
         """Record a decision; an id that is taken gives back the decision that holds it."""
         event_id, epoch = self.event_id(back), self.epochs[lane]
-        body = f'{{"event_id":"{event_id}","of":"{identity} {lane} {epoch.epoch} {deferred}"}}'.encode()
-        decision = NewDecision(event_id, lane, epoch.epoch, deferred, f'"{identity}"'.encode(), body)
+        body = f'{{"event_id":"{event_id}","of":"{of} {lane} {epoch.epoch} {deferred}"}}'.encode()
+        decision = NewDecision(event_id, lane, epoch.epoch, deferred, body)
 
         recorded = await self.journal.record(decision)
 
         assert recorded.created == self.model.rank(event_id, lane=lane, rule=epoch.rule, deferred=deferred)
-        first_identity, first_body = self.decisions.setdefault(event_id, (identity, body))
-        if not recorded.created:
-            assert recorded.body == first_body
-            assert recorded.same_request == (identity == first_identity)
+        first_body = self.decisions.setdefault(event_id, body)
+        assert recorded.created or recorded.body == first_body
 
     async def reward(self, *, back: int, reward: float, reward_id: str | None, times: int) -> None:
         """Send a reward, or several times the same at one moment: as if one came after the other."""
@@ -236,7 +234,7 @@ class Join:
             assert (row.seq, row.pool_seq, row.body) == (
                 place[lane],
                 numbered[POOLS[lane]],
-                self.decisions[event_id][1],
+                self.decisions[event_id],
             )
         assert place == {lane: len(rows) for lane, rows in stored.items()}
         for lane in LANES:
