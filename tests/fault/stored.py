@@ -63,7 +63,8 @@ def open_windows_and_ends(store: Path) -> tuple[int, dict[str, int]]:
     """Return how many reward windows are open, and the seq of each segment's last outcome."""
     connection = apsw.Connection(str(store))
     n_open = sum(1 for _ in connection.execute("SELECT 1 FROM windows"))
-    ends = {name.partition("/")[0]: seq for name, seq in connection.execute("SELECT name, seq FROM lanes")}
+    last = "SELECT l.name, max(o.seq) FROM lanes l JOIN outcomes o ON o.lane_id = l.id GROUP BY l.id"
+    ends = {name.partition("/")[0]: seq for name, seq in connection.execute(last)}
     connection.close()
     return n_open, {segment: ends.get(segment, 0) for segment in SEGMENTS}
 
