@@ -1,84 +1,23 @@
 """The service on a real store in this process: what it folds, reloads, trims and recovers."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from banditd.clock import ManualClock
-from banditd.config import Config, load_config
 from banditd.decision import decode_decision
 from banditd.errors import Conflict, NotFound, TooLate, Unprocessable
 from banditd.journal.local import LocalJournal
 from banditd.journal.protocol import Snapshot
 from banditd.keys import Keyring
-from banditd.messages import RankReply, RankRequest, RewardRequest
 from banditd.segments.lane import Lane, learned_from
 from banditd.segments.reading import Reader
 from banditd.segments.recovery import recover
-from banditd.service import Service
 from policies import InvalidInput, Limits, uniform
 from policies.draw import draw
-
-ACTIONS = b'[{"id":"a"},{"id":"b","features":{"price":3}},{"id":"c"}]'
-EPSILON_GREEDY = '[default]\npolicy = { kind = "epsilon_greedy" }\n'
-
-
-class World:
-    """A service, and the store, clock and keys under it."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self.clock = ManualClock()
-        self.journal: LocalJournal
-        self.service: Service
-
-    async def start(self, toml: str = EPSILON_GREEDY) -> None:
-        """Start as the server does."""
-        self.journal = LocalJournal.open(self.directory / "store.db", clock=self.clock)
-        keyring = Keyring.load_or_create(self.directory / "store.keys")
-        self.service = Service(self.config(toml), self.journal, keyring, clock=self.clock)
-        await self.service.start()
-
-    async def stop(self) -> None:
-        """End as the server does."""
-        await self.service.close()
-        await self.journal.close()
-
-    async def crash(self) -> None:
-        """Close the store as a killed process leaves it: without a snapshot."""
-        await self.journal.close()
-
-    def config(self, toml: str) -> Config:
-        """Read a configuration."""
-        path = self.directory / "banditd.toml"
-        path.write_text(toml)
-        return load_config(path, {})
-
-    def bytes_on_disk(self) -> bytes:
-        """Return everything that the store's files hold."""
-        return b"".join(path.read_bytes() for path in sorted(self.directory.glob("store.db*")))
-
-    async def rank(self, event_id: str | None = None, **fields: object) -> RankReply:
-        """Rank the three actions."""
-        body = {"actions": msgspec.Raw(ACTIONS), "event_id": event_id, **fields}
-        return await self.service.rank(msgspec.json.decode(msgspec.json.encode(body), type=RankRequest))
-
-    async def reward(self, event_id: str, reward: float = 1.0, reward_id: str | None = None) -> str:
-        """Send a reward; return its status."""
-        return (await self.service.reward(RewardRequest(event_id, reward, reward_id))).status
-
-    async def learn(self, n: int, *, prefix: str = "e") -> None:
-        """Rank and reward n times."""
-        for i in range(n):
-            await self.rank(f"{prefix}{i}")
-            await self.reward(f"{prefix}{i}", float(i % 3 == 0))
-
-    def lane(self, segment: str = "default") -> Lane:
-        """Return a segment's lane."""
-        return self.service.lanes[segment]
+from tests.world import EPSILON_GREEDY, World, until
 
 
 @pytest.fixture
@@ -208,9 +147,7 @@ async def test_state_after_a_crash_is_that_of_a_whole_fold(tmp_path: Path, kind:
 
     await world.start(toml)
     recovered = world.lane()
-    whole = Lane(
-        "default", epoch=recovered.epoch, spec=recovered.spec, policy=recovered.spec.build(), reader=recovered.reader
-    )
+    whole = world.fresh_lane()
     for row in await world.journal.outcomes("default/main", after=0, limit=1_000):
         whole.fold(row)
 
@@ -226,7 +163,7 @@ async def test_snapshot_of_another_history_is_not_used(world: World) -> None:
     await world.service.close()
     snapshot = (await world.journal.snapshots("default/main", epoch=1))[0]
     lane = world.lane()
-    fresh = Lane("default", epoch=lane.epoch, spec=lane.spec, policy=lane.spec.build(), reader=lane.reader)
+    fresh = world.fresh_lane()
 
     class Lying(LocalJournal):
         """A journal whose snapshots say that the log once was another."""
@@ -425,10 +362,3 @@ async def test_learned_outcome_holds_only_eligible_actions(world: World) -> None
 
     assert [action.id for action in outcome.actions] == ["b", "c"]
     assert outcome.propensity == pytest.approx(0.5)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait until something is so, at most five seconds."""
-    async with asyncio.timeout(5):
-        while not condition():  # noqa: ASYNC110 - no event says it
-            await asyncio.sleep(0.005)
