@@ -12,6 +12,7 @@ BanditdError
 ├── Unprocessable         422  well formed, but not allowed; names the field
 ├── Overloaded            503  retry with the same event id
 ├── JournalUnavailable    503  retry with the same event id; the outcome is unknown
+├── CannotListen          -    the address is taken, or not ours; the start ends
 ├── ConfigError           -    the configuration cannot be used; exit code 2
 └── JournalCorrupt        -    the store is not what we wrote; the process stops
 """
@@ -24,6 +25,7 @@ __all__ = [
     "BadRequest",
     "BanditdError",
     "BodyTooLarge",
+    "CannotListen",
     "ConfigError",
     "Conflict",
     "JournalCorrupt",
@@ -125,6 +127,10 @@ class JournalUnavailable(BanditdError):
 
 class ConfigError(BanditdError):
     """The configuration cannot be used; `field` is the path of the key."""
+
+
+class CannotListen(BanditdError):
+    """The address is taken, or not ours."""
 
 
 class JournalCorrupt(BanditdError):

@@ -6,6 +6,7 @@ import gc
 import os
 import signal
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any, Final
 
 from aiohttp import http_parser, web
@@ -14,7 +15,7 @@ from banditd.api.app import Api
 from banditd.api.listener import HttpServer
 from banditd.build import banditd_version, build_id
 from banditd.config import Config, diff_reload
-from banditd.errors import BanditdError, ConfigError
+from banditd.errors import BanditdError, CannotListen, ConfigError
 from banditd.journal.process import JournalProcess, start_journal
 from banditd.keys import Keyring
 from banditd.logs import get_logger, set_level
@@ -40,6 +41,12 @@ async def serve(config: Config, *, reread: Callable[[], Config]) -> int:
         Reads the configuration anew when SIGHUP comes.
     """
     _require_fast_parser()
+    is_new = not config.store_path.exists()
+    if not is_new and not config.keyring_path.exists():
+        detail = (
+            "a store without its keys: new ones are made, but old draws cannot be audited, and users get new pseudonyms"
+        )
+        log.warning("keys_missing", path=str(config.keyring_path), detail=detail)
     try:
         async with _journal(config) as process:
             service = Service(config, process.journal, Keyring.load_or_create(config.keyring_path))
@@ -47,7 +54,15 @@ async def serve(config: Config, *, reread: Callable[[], Config]) -> int:
             async with _http(Api(service), config) as address:
                 await service.start()
                 _settle_collector()
-                log.info("serving", address=address, version=banditd_version(), build=build_id(), pid=os.getpid())
+                log.info(
+                    "serving",
+                    address=address,
+                    store=str(config.store_path.absolute()),
+                    new_store=is_new,
+                    version=banditd_version(),
+                    build=build_id(),
+                    pid=os.getpid(),
+                )
                 code = await _until_told(service, process, reread)
                 log.info("stopping")
             if code == 0:
@@ -91,12 +106,15 @@ async def _http(api: Api, config: Config) -> AsyncIterator[str]:
             try:
                 await site.start()
             except OSError as error:
-                raise ConfigError("cannot_listen", f"{error.strerror or error}", field="server.port") from None
+                detail = f"{server.host}:{server.port} cannot be listened on: {error.strerror or error}"
+                raise CannotListen("cannot_listen", detail) from None
             host, port = runner.addresses[0][:2]
             address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
         yield address
     finally:
         await runner.cleanup()
+        if server.uds:
+            _remove(server.uds)
 
 
 async def _until_told(service: Service, process: JournalProcess, reread: Callable[[], Config]) -> int:
@@ -139,6 +157,10 @@ async def _reload(service: Service, reread: Callable[[], Config]) -> None:
         log.error("reload_refused", code=error.code, field=error.field, detail=error.detail)  # noqa: TRY400 - the error says it all
         return
     log.info("reloaded", taken=taken, needs_restart=needs_restart)
+
+
+def _remove(path: str) -> None:
+    Path(path).unlink(missing_ok=True)
 
 
 def _settle_collector() -> None:

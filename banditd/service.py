@@ -35,7 +35,7 @@ from banditd.segments.reading import Reader
 from banditd.segments.recovery import agrees, recover
 from banditd.segments.rules import Rules
 from policies.errors import InvalidInput
-from policies.features import Action, check_id
+from policies.features import Action, Limits, check_id
 
 __all__ = ["Service"]
 
@@ -43,6 +43,7 @@ _LEVEL: Final = 0.95
 _MAINTENANCE_S: Final = 1.0
 _TRIM_EVERY_S: Final = 3_600.0
 _DIGEST_BYTES: Final = 16
+_NO_LIMITS: Final = Limits(depth=1_000, features=1_000_000, id_bytes=1_000_000, magnitude=1e30)
 
 log = get_logger()
 
@@ -74,6 +75,8 @@ class Service:
         self._draw_key = keyring.draw_key(keyring.draw_id)
         self._clock = clock or SystemClock()
         self._feed = Feed(journal)
+        # What is in the log was within the limits of its day: today's must not change what a fold gives.
+        self._log_reader = Reader(_NO_LIMITS, actions=_NO_LIMITS.features)
         self._snapshot_seqs: dict[str, int] = {}
         self._setup = _Setup(config, Rules(config.segments), _reader(config), {})
         self._maintenance: asyncio.Task[None] | None = None
@@ -115,11 +118,10 @@ class Service:
 
         Requests are served by the old configuration until the new lanes have folded their logs.
         """
-        reader = _reader(config)
         lanes: dict[str, Lane] = {}
         for segment in config.segments:
             started = time.monotonic()
-            lane = await self._open(segment, reader)
+            lane = await self._open(segment)
             lanes[segment.name] = lane
             log.info(
                 "lane_folded",
@@ -129,9 +131,9 @@ class Service:
                 resumable=lane.policy.resumable,
                 seconds=round(time.monotonic() - started, 3),
             )
-        self._setup = _Setup(config, Rules(config.segments), reader, lanes)
+        self._setup = _Setup(config, Rules(config.segments), _reader(config), lanes)
 
-    async def _open(self, segment: Segment, reader: Reader) -> Lane:
+    async def _open(self, segment: Segment) -> Lane:
         epoch = await self._journal.open_lane(
             lane_name(segment.name),
             pool=lane_name(segment.name),
@@ -141,9 +143,10 @@ class Service:
         )
         current = self.lanes.get(segment.name)
         if current is not None and current.epoch == epoch:
-            current.reader = reader
             return current
-        lane = Lane(segment.name, epoch=epoch, spec=segment.policy, policy=segment.policy.build(), reader=reader)
+        lane = Lane(
+            segment.name, epoch=epoch, spec=segment.policy, policy=segment.policy.build(), reader=self._log_reader
+        )
         await recover(lane, self._journal)
         self._feed.add(lane)
         self._snapshot_seqs[lane.name] = lane.seq
@@ -187,7 +190,7 @@ class Service:
         if not same_request(stored, decision):
             detail = "came before with another request; a retry sends the same body"
             raise Conflict("event_id_reused", detail, field="event_id")
-        return _rank_reply(stored, stored.slots[0], setup.reader.actions(stored.actions))
+        return _rank_reply(stored, stored.slots[0], self._log_reader.actions(stored.actions))
 
     async def reward(self, request: RewardRequest) -> RewardReply:
         """Keep a reward and say what became of it."""

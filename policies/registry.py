@@ -29,6 +29,8 @@ def parse_spec(data: Mapping[str, Any]) -> PolicySpec:
     """
     settings = dict(data)
     kind = settings.pop("kind", None)
+    if kind is None:
+        raise InvalidInput("unknown_kind", "kind", f"is missing: it must be one of {', '.join(sorted(KINDS))}")
     if not isinstance(kind, str) or kind not in KINDS:
         raise InvalidInput("unknown_kind", "kind", f"must be one of {', '.join(sorted(KINDS))}, not {kind!r}")
     spec = KINDS[kind]

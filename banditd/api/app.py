@@ -92,6 +92,8 @@ class Api:
             "/metrics": _Route("metrics", GET=self._metrics),
             "/openapi.json": _Route("openapi", open_to_all=True, GET=self._openapi),
             "/docs": _Route("docs", open_to_all=True, GET=self._docs),
+            "/docs/": _Route("docs", open_to_all=True, GET=self._to_docs),
+            "/": _Route("docs", open_to_all=True, GET=self._to_docs),
         }
         self._activate_route = _Route("activate", POST=self._activate)
         self._segment_route = _Route("segment", GET=self._segment)
@@ -201,6 +203,9 @@ class Api:
 
     async def _docs(self, _request: web.BaseRequest, _: str) -> Reply:
         return Reply(docs_page(), content_type=HTML, headers=f"Content-Security-Policy: {CONTENT_SECURITY_POLICY}\r\n")
+
+    async def _to_docs(self, _request: web.BaseRequest, _: str) -> Reply:
+        return Reply(b"", status=HTTPStatus.TEMPORARY_REDIRECT, content_type=HTML, headers="Location: /docs\r\n")
 
     async def _asset(self, _request: web.BaseRequest, name: str) -> Reply:
         content, content_type = docs_asset(name)

@@ -67,6 +67,8 @@ def decode(decoder: "msgspec.json.Decoder[T]", body: bytes | msgspec.Raw) -> T:
     Unprocessable
         It is JSON, but not what is asked for; names the field.
     """
+    if not body:
+        raise BadRequest("malformed_json", "the body is empty")
     try:
         return decoder.decode(body)
     except msgspec.ValidationError as error:

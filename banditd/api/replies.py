@@ -14,6 +14,7 @@ JSON: Final = "application/json"
 PROBLEM: Final = "application/problem+json"
 HTML: Final = "text/html; charset=utf-8"
 
+_READ_IN_TERMINALS: Final = frozenset({JSON, PROBLEM})  # so they end in a line feed, before the next prompt
 _STATUS_LINES: Final = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
 
 
@@ -32,9 +33,11 @@ class Reply(web.StreamResponse):
     """
 
     def __init__(self, body: bytes, *, status: int = 200, content_type: str = JSON, headers: str = "") -> None:
-        self.body = body
+        self.body = body + b"\n" if content_type in _READ_IN_TERMINALS else body
         self.code = status
-        self._head = f"{_STATUS_LINES[status]}Content-Type: {content_type}\r\nContent-Length: {len(body)}\r\n{headers}"
+        self._head = (
+            f"{_STATUS_LINES[status]}Content-Type: {content_type}\r\nContent-Length: {len(self.body)}\r\n{headers}"
+        )
         self._keep_alive = True
 
     @property

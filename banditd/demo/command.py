@@ -6,11 +6,13 @@ import importlib.util
 import signal
 import sys
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, TypeVar
 
 from banditd.demo.errors import DemoError, ExtrasMissing
 
 __all__ = ["add_arguments", "main", "run"]
+
+N = TypeVar("N", int, float)
 
 _EXTRAS = {"digits": ("rich", "sklearn"), "obd": ("rich",)}
 _INTERRUPTED = 130  # what a shell reports for a command that Ctrl-C ended
@@ -105,21 +107,28 @@ async def _until_signalled(play: Callable[[], Coroutine[Any, Any, None]]) -> int
 
 
 def _positive_int(text: str) -> int:
-    value = int(text)
+    value = _number(text, int)
     if value < 1:
         raise argparse.ArgumentTypeError(f"must be 1 or more, not {text}")
     return value
 
 
 def _port(text: str) -> int:
-    value = int(text)
+    value = _number(text, int)
     if not 0 <= value <= _LARGEST_PORT:
         raise argparse.ArgumentTypeError(f"must be 0 to {_LARGEST_PORT}, not {text}")
     return value
 
 
+def _number(text: str, kind: Callable[[str], N]) -> N:
+    try:
+        return kind(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be a number, not {text!r}") from None
+
+
 def _positive_float(text: str) -> float:
-    value = float(text)
+    value = _number(text, float)
     if not value > 0:
         raise argparse.ArgumentTypeError(f"must be more than 0, not {text}")
     return value

@@ -11,6 +11,7 @@ import apsw
 
 from banditd.errors import JournalCorrupt, JournalUnavailable
 from banditd.journal.schema import FORMAT, SCHEMA
+from banditd.logs import get_logger
 
 __all__ = ["Checkpointer", "Database", "Durability", "rows"]
 
@@ -19,12 +20,16 @@ Durability = Literal["sync", "process"]
 _SYNCHRONOUS = {"sync": "FULL", "process": "NORMAL"}
 _LOCK_WAIT_S = 10.0  # an owner whose server was killed ends as soon as it sees the closed socket
 _LOCK_POLL_S = 0.02
+_MODE = 0o600  # contexts are somebody's data
 _CACHE_KIB = 65_536
 _BUSY_MS = 5_000  # the two connections of this process may meet at a checkpoint
 _COPY_PAGES = 1_000  # 4 MB of log before it is copied into the file
 _LOG_PAGES = 16_384  # 64 MB of log before it has to begin anew
 _REST_PAGES = 128  # a rest so small is copied between two commits without being noticed
 _NICE = 19  # a checkpoint has time; on a busy machine a commit must not wait behind its copying
+
+
+log = get_logger()
 
 
 class Database:
@@ -130,16 +135,25 @@ def rows(connection: apsw.Connection, sql: str, *bindings: Any) -> list[Any]:
 
 
 def _own(path: Path) -> int:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fd = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fd = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _MODE)
+        # Made here, since SQLite makes its files with the mode of the first one.
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _MODE))
+    except OSError as error:
+        raise JournalUnavailable("store_unreachable", f"{path} cannot be opened: {error.strerror}") from None
     give_up_at = time.monotonic() + _LOCK_WAIT_S
+    waits = False
     while True:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if time.monotonic() > give_up_at:
                 os.close(fd)
-                raise JournalUnavailable("store_in_use", f"another process owns {path}") from None
+                detail = f"another process owns {path}: stop it, or set store.url (BANDITD_STORE_URL=sqlite:other.db)"
+                raise JournalUnavailable("store_in_use", detail) from None
+            if not waits:
+                log.warning("store_in_use", path=str(path), waiting_s=_LOCK_WAIT_S)
+                waits = True
             time.sleep(_LOCK_POLL_S)
         else:
             return fd
@@ -167,7 +181,6 @@ def _prepare(connection: apsw.Connection, path: Path) -> bool:
         with connection:
             connection.execute(SCHEMA)
             connection.execute("INSERT INTO meta VALUES ('format', ?), ('clock_us', 0), ('counted_to', 0)", (FORMAT,))
-        path.chmod(0o600)
         return True
     if "meta" not in tables:
         raise JournalCorrupt("not_a_store", f"{path} is a SQLite file, but not a banditd store")

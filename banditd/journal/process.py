@@ -80,7 +80,7 @@ class JournalProcess:
                 except (FileNotFoundError, ConnectionRefusedError):
                     if self._child.returncode is not None:
                         code = "store_refused" if self._child.returncode == EXIT_REFUSED else "journal_ended"
-                        detail = f"the process that owns {self._path} ended with {self._child.returncode}; see its log"
+                        detail = f"the journal of {self._path} ended with {self._child.returncode}; it logged why"
                         raise JournalUnavailable(code, detail) from None
                     await asyncio.sleep(_POLL_S)
                 else:

@@ -5,6 +5,7 @@ DURABILITY``; it ends when its standard input closes, which is when its parent i
 """
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
@@ -148,6 +149,9 @@ def main(arguments: Sequence[str]) -> int:
         uvloop.run(_serve(store, socket_path))
     finally:
         store.close()
+        with contextlib.suppress(OSError):  # the parent removes both, unless it was killed
+            Path(socket_path).unlink(missing_ok=True)
+            Path(socket_path).parent.rmdir()
     return 0
 
 

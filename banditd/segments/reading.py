@@ -1,5 +1,7 @@
 """From a request's bytes to the values that policies take; what was read lately is not read again."""
 
+import json
+import re
 from typing import Any, Final
 
 import msgspec
@@ -10,6 +12,16 @@ from policies.features import Action, Context, Limits
 
 __all__ = ["Reader", "split_path"]
 
+_JSON_TYPES: Final = {
+    "str": "a string",
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "null": "null",
+    "object": "an object",
+    "array": "a list",
+}
+_PYTHON_TYPE: Final = re.compile(rf"`({'|'.join(_JSON_TYPES)})`")
 _ACTIONS_KEPT: Final = 20_000  # per generation; an action of a catalogue comes again and again
 
 # Text is only looked at when a part is read, so what is no UTF-8 is found here and not where the body is decoded.
@@ -46,7 +58,7 @@ class Reader:
         except InvalidInput as error:
             raise error.under("context") from None
         except _UNREADABLE as error:
-            raise _invalid("context", error) from None
+            raise self._exact(error, raw, "context") from None
 
     def actions(self, raw: msgspec.Raw) -> tuple[Action, ...]:
         """Return the actions that a JSON list describes.
@@ -81,11 +93,22 @@ class Reader:
             except InvalidInput as error:
                 raise error.under(f"actions[{index}]") from None
             except _UNREADABLE as error:
-                raise _invalid(f"actions[{index}]", error) from None
+                raise self._exact(error, key, f"actions[{index}]") from None
         if len(self._young) >= _ACTIONS_KEPT:
             self._old, self._young = self._young, {}
         self._young[key] = action
         return action
+
+    def _exact(self, error: Exception, raw: bytes | msgspec.Raw, field: str) -> InvalidInput:
+        """Return what is wrong, with the name of a number that is too large for any float, which msgspec leaves out."""
+        if "out of range" in str(error):
+            try:
+                Context.of(json.loads(bytes(raw)), limits=self.limits)
+            except InvalidInput as exact:
+                return exact.under(field)
+            except (ValueError, RecursionError):
+                pass
+        return _invalid(field, error)
 
 
 def _invalid(field: str, error: Exception) -> InvalidInput:
@@ -110,7 +133,7 @@ def split_path(message: str) -> tuple[str, str]:
     prefix = "Object missing required field `"
     if detail.startswith(prefix):
         return "is missing", f"{path}.{detail[len(prefix) : -1]}"
-    return detail[:1].lower() + detail[1:].replace("`", ""), path
+    return detail[:1].lower() + _PYTHON_TYPE.sub(lambda match: _JSON_TYPES[match[1]], detail[1:]), path
 
 
 def _duplicate(actions: list[Action]) -> InvalidInput:

@@ -323,17 +323,40 @@ def test_wrong_method_is_told_the_right_one(api: Client, method: str, path: str,
 
 @pytest.mark.parametrize(
     "path",
-    ["/", "/v1", "/v1/", "/v1/rank/", "/V1/rank", "/v1/events/a", "/v1/events/activate", "/v2/rank", "/docs.js", "//a"],
+    ["/v1", "/v1/", "/v1/rank/", "/V1/rank", "/v1/events/a", "/v1/events/activate", "/v2/rank", "/docs.js", "//a"],
 )
 def test_unknown_path_is_not_found(api: Client, path: str) -> None:
     """What is no path of the API answers 404."""
     check_problem(api.post(path, {}), 404, "unknown_path", None)
 
 
-@pytest.mark.parametrize("path", ["/docs/../messages.py", "/docs/..%2fapp.py", "/docs/", "/docs/swagger-ui/LICENSE"])
+@pytest.mark.parametrize("path", ["/docs/../messages.py", "/docs/..%2fapp.py", "/docs/swagger-ui/LICENSE"])
 def test_docs_serve_their_files_and_no_other(api: Client, path: str) -> None:
     """No path below /docs leads to a file that the page does not use."""
     check_problem(api.get(path), 404, "unknown_asset", None)
+
+
+@pytest.mark.parametrize("path", ["/", "/docs/"])
+def test_the_bare_address_leads_to_the_documentation(api: Client, path: str) -> None:
+    """Who opens the server in a browser finds out what it does."""
+    reply = api.get(path)
+
+    assert (reply.status, reply.headers["location"]) == (307, "/docs")
+
+
+def test_a_number_beyond_any_float_is_named(api: Client) -> None:
+    """The field says which one it is, in a context and in an action."""
+    actions = b'[{"id": "a", "features": {"price": 1e400}}]'
+
+    check_problem(
+        api.post("/v1/rank", b'{"context": {"user": {"age": 1e400}}, "actions": [{"id": "a"}]}'),
+        422,
+        "number_not_finite",
+        "context.user.age",
+    )
+    check_problem(
+        api.post("/v1/rank", b'{"actions": ' + actions + b"}"), 422, "number_not_finite", "actions[0].features.price"
+    )
 
 
 @pytest.mark.parametrize("path", ["/v1/segments/%ff", "/docs/%c3%28"])
