@@ -68,11 +68,10 @@ def _serve(options: argparse.Namespace) -> int:
         given["server.insecure"] = True
 
     def read() -> Config:
-        config = load_config(options.config, os.environ, options=given)
-        check_exposure(config)
-        return config
+        return load_config(options.config, os.environ, options=given)
 
     config = read()
+    check_exposure(config)
     logs.configure(level=config.log.level)
     return uvloop.run(serve(config, reread=read))
 

@@ -77,7 +77,8 @@ class Decision(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def same_request(one: Decision, other: Decision) -> bool:
     """Tell whether two decisions answer the same request, however its JSON was written."""
     return (
-        (one.asked, one.subject, one.deferred) == (other.asked, other.subject, other.deferred)
+        (one.event_id, one.asked, one.subject, one.deferred)
+        == (other.event_id, other.asked, other.subject, other.deferred)
         and [slot.eligible for slot in one.slots] == [slot.eligible for slot in other.slots]
         and _canonical(one.context) == _canonical(other.context)
         and _canonical(one.actions) == _canonical(other.actions)

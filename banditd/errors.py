@@ -10,8 +10,8 @@ BanditdError
 ├── BodyTooLarge          413
 ├── UnsupportedMedia      415
 ├── Unprocessable         422  well formed, but not allowed; names the field
-├── Overloaded            503  retry with the same event id
 ├── JournalUnavailable    503  retry with the same event id; the outcome is unknown
+│   └── Overloaded        503  retry with the same event id; nothing was done
 ├── CannotListen          -    the address is taken, or not ours; the start ends
 ├── ConfigError           -    the configuration cannot be used; exit code 2
 └── JournalCorrupt        -    the store is not what we wrote; the process stops
@@ -111,18 +111,15 @@ class Unprocessable(BanditdError):
     status = HTTPStatus.UNPROCESSABLE_ENTITY
 
 
-class Overloaded(BanditdError):
-    """More is waiting than a bounded queue holds; nothing was done."""
-
-    status = HTTPStatus.SERVICE_UNAVAILABLE
-    retry_after_s = 1
-
-
 class JournalUnavailable(BanditdError):
     """The journal did not answer; whether it did the work is unknown."""
 
     status = HTTPStatus.SERVICE_UNAVAILABLE
     retry_after_s = 1
+
+
+class Overloaded(JournalUnavailable):
+    """More is waiting for the journal than a bounded queue holds; nothing was done."""
 
 
 class ConfigError(BanditdError):

@@ -5,7 +5,7 @@ import contextlib
 import gc
 import os
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,7 +14,7 @@ from aiohttp import http_parser, web
 from banditd.api.app import Api
 from banditd.api.listener import HttpServer
 from banditd.build import banditd_version, build_id
-from banditd.config import Config, diff_reload
+from banditd.config import Config, check_exposure, diff_reload, merge_reload
 from banditd.errors import BanditdError, CannotListen, ConfigError
 from banditd.journal.process import JournalProcess, start_journal
 from banditd.keys import Keyring
@@ -47,12 +47,14 @@ async def serve(config: Config, *, reread: Callable[[], Config]) -> int:
             "a store without its keys: new ones are made, but old draws cannot be audited, and users get new pseudonyms"
         )
         log.warning("keys_missing", path=str(config.keyring_path), detail=detail)
+    signals = _Signals()
     try:
         async with _journal(config) as process:
             service = Service(config, process.journal, Keyring.load_or_create(config.keyring_path))
             process.watch(service.journal_is_back)
             async with _http(Api(service), config) as address:
-                await service.start()
+                if not await _started(service, signals, process):
+                    return EXIT_JOURNAL if process.failed.done() else 0
                 _settle_collector()
                 log.info(
                     "serving",
@@ -63,8 +65,9 @@ async def serve(config: Config, *, reread: Callable[[], Config]) -> int:
                     build=build_id(),
                     pid=os.getpid(),
                 )
-                code = await _until_told(service, process, reread)
+                code = await _until_told(service, signals, process, reread)
                 log.info("stopping")
+                service.ending = True
             if code == 0:
                 await service.close()
             return code
@@ -99,7 +102,10 @@ async def _http(api: Api, config: Config) -> AsyncIterator[str]:
     await runner.setup()
     try:
         if server.uds:
-            await web.UnixSite(runner, server.uds, backlog=_BACKLOG).start()
+            try:
+                await web.UnixSite(runner, server.uds, backlog=_BACKLOG).start()
+            except OSError as error:
+                raise CannotListen("cannot_listen", f"{server.uds} cannot be listened on: {error.strerror}") from None
             address = f"unix:{server.uds}"
         else:
             site = web.TCPSite(runner, server.host, server.port, backlog=_BACKLOG)
@@ -117,44 +123,72 @@ async def _http(api: Api, config: Config) -> AsyncIterator[str]:
             _remove(server.uds)
 
 
-async def _until_told(service: Service, process: JournalProcess, reread: Callable[[], Config]) -> int:
-    loop = asyncio.get_running_loop()
-    told = asyncio.Event()
-    reload_wanted = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, told.set)
-    loop.add_signal_handler(signal.SIGHUP, reload_wanted.set)
+class _Signals:
+    """What the process is told from outside, from its first moment on."""
 
+    def __init__(self) -> None:
+        loop = asyncio.get_running_loop()
+        self.end = asyncio.Event()
+        self.reload = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.end.set)
+        loop.add_signal_handler(signal.SIGHUP, self.reload.set)
+
+
+async def _started(service: Service, signals: _Signals, process: JournalProcess) -> bool:
+    """Fold the logs; return False if the process was told to end, or lost its journal, before that was done."""
+    start = asyncio.create_task(service.start(), name="start")
+    await _first_of(start, signals.end.wait(), process.failed)
+    if not start.done():
+        start.cancel()
+        await asyncio.gather(start, return_exceptions=True)
+        return False
+    start.result()
+    return True
+
+
+async def _until_told(
+    service: Service, signals: _Signals, process: JournalProcess, reread: Callable[[], Config]
+) -> int:
     async def reload_when_wanted() -> None:
         while True:
-            await reload_wanted.wait()
-            reload_wanted.clear()
+            await signals.reload.wait()
+            signals.reload.clear()
             await _reload(service, reread)
 
-    reloader = asyncio.create_task(reload_when_wanted(), name="reloader")
-    waiter = asyncio.create_task(told.wait(), name="signal")
-    try:
-        done: set[asyncio.Future[Any]] = {reloader, waiter, process.failed}
-        await asyncio.wait(done, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in (reloader, waiter):
-            task.cancel()
-        await asyncio.gather(reloader, waiter, return_exceptions=True)
+    await _first_of(process.failed, signals.end.wait(), reload_when_wanted())
     if process.failed.done():
         log.critical("journal_failed", detail=process.failed.result())
         return EXIT_JOURNAL
     return 0
 
 
+async def _first_of(future: "asyncio.Future[Any]", *others: Coroutine[Any, Any, Any] | asyncio.Future[Any]) -> None:
+    """Wait for the first of these to be done, and cancel those that were started here."""
+    started = [asyncio.ensure_future(other) for other in others if asyncio.iscoroutine(other)]
+    waited = {future, *started, *(other for other in others if isinstance(other, asyncio.Future))}
+    try:
+        await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in started:
+            task.cancel()
+        await asyncio.gather(*started, return_exceptions=True)
+
+
 async def _reload(service: Service, reread: Callable[[], Config]) -> None:
     """Take over what can be taken over of the configuration as it is now, and say what cannot."""
     try:
-        config = reread()
-        taken, needs_restart = diff_reload(service.config, config)
+        wanted = reread()
+        taken, needs_restart = diff_reload(service.config, wanted)
+        config = merge_reload(service.config, wanted)
+        check_exposure(config)
         await service.apply(config)
         set_level(config.log.level)
     except BanditdError as error:
         log.error("reload_refused", code=error.code, field=error.field, detail=error.detail)  # noqa: TRY400 - the error says it all
+        return
+    except Exception:  # a fault of ours: the server goes on by the configuration it has
+        log.exception("reload_failed")
         return
     log.info("reloaded", taken=taken, needs_restart=needs_restart)
 

@@ -1,11 +1,14 @@
 """What the server does, without HTTP: decide, take rewards, keep the lanes, tell about them."""
 
 import asyncio
+import dataclasses
 import hashlib
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
+
+import msgspec
 
 from banditd.build import build_id
 from banditd.clock import Clock, SystemClock
@@ -80,7 +83,9 @@ class Service:
         self._snapshot_seqs: dict[str, int] = {}
         self._setup = _Setup(config, Rules(config.segments), _reader(config), {})
         self._maintenance: asyncio.Task[None] | None = None
+        self._changing = asyncio.Lock()  # lanes are exchanged, and logs trimmed, one at a time
         self.ready = False
+        self.ending = False
 
     @property
     def config(self) -> Config:
@@ -118,20 +123,10 @@ class Service:
 
         Requests are served by the old configuration until the new lanes have folded their logs.
         """
-        lanes: dict[str, Lane] = {}
-        for segment in config.segments:
-            started = time.monotonic()
-            lane = await self._open(segment)
-            lanes[segment.name] = lane
-            log.info(
-                "lane_folded",
-                lane=lane.name,
-                epoch=lane.epoch.epoch,
-                seq=lane.seq,
-                resumable=lane.policy.resumable,
-                seconds=round(time.monotonic() - started, 3),
-            )
-        self._setup = _Setup(config, Rules(config.segments), _reader(config), lanes)
+        async with self._changing:
+            lanes = {segment.name: await self._open(segment) for segment in config.segments}
+            self._setup = _Setup(config, Rules(config.segments), _reader(config), lanes)
+            self._feed.keep(lanes.values())
 
     async def _open(self, segment: Segment) -> Lane:
         epoch = await self._journal.open_lane(
@@ -147,9 +142,17 @@ class Service:
         lane = Lane(
             segment.name, epoch=epoch, spec=segment.policy, policy=segment.policy.build(), reader=self._log_reader
         )
+        started = time.monotonic()
         await recover(lane, self._journal)
-        self._feed.add(lane)
         self._snapshot_seqs[lane.name] = lane.seq
+        log.info(
+            "lane_folded",
+            lane=lane.name,
+            epoch=lane.epoch.epoch,
+            seq=lane.seq,
+            resumable=lane.policy.resumable,
+            seconds=round(time.monotonic() - started, 3),
+        )
         return lane
 
     async def rank(self, request: RankRequest) -> RankReply:
@@ -160,8 +163,11 @@ class Service:
         event_id = self._event_id(request.event_id)
         if request.user is not None:
             self._check_id(request.user, "user")
-        lane = self._lane_for(request, context.data, actions, setup)
         eligible = _eligible(actions, request.exclude)
+        try:
+            lane = self._lane_for(request, context.data, actions, setup)
+        except NotFound:
+            return await self._first_answer(request, event_id, eligible)
         slot = lane.decide(context, actions, eligible=eligible, event_id=event_id, key=self._draw_key)
         at = self._clock.wall()
         subject = None if request.user is None else self._keyring.subject(request.user)
@@ -186,8 +192,36 @@ class Service:
         )
         if recorded.created:
             return _rank_reply(decision, slot, actions)
-        stored = decode_decision(recorded.body)
-        if not same_request(stored, decision):
+        return self._stored_answer(decode_decision(recorded.body), decision)
+
+    async def _first_answer(self, request: RankRequest, event_id: str, eligible: list[int]) -> RankReply:
+        """Answer a rank whose segment is gone as it was answered while the segment was there.
+
+        Raises
+        ------
+        NotFound
+            It never was.
+        Conflict
+            The event id belongs to another request.
+        """
+        body = await self._journal.decision(event_id)
+        if body is None:
+            raise _unknown_segment(request.segment or "", field="segment")
+        stored = decode_decision(body)
+        again = msgspec.structs.replace(
+            stored,
+            asked=request.segment,
+            subject=None if request.user is None else self._keyring.subject(request.user),
+            deferred=not request.activate,
+            context=request.context,
+            actions=request.actions,
+            slots=[msgspec.structs.replace(stored.slots[0], eligible=eligible)],
+        )
+        return self._stored_answer(stored, again)
+
+    def _stored_answer(self, stored: Decision, asked: Decision) -> RankReply:
+        """Return the answer of the decision that holds the event id, if it is one to the same request."""
+        if not same_request(stored, asked):
             detail = "came before with another request; a retry sends the same body"
             raise Conflict("event_id_reused", detail, field="event_id")
         return _rank_reply(stored, stored.slots[0], self._log_reader.actions(stored.actions))
@@ -244,19 +278,16 @@ class Service:
 
     async def journal_is_back(self) -> None:
         """Go on after the journal was away: lanes that no longer agree with it are folded anew."""
-        for segment in self.config.segments:
-            lane = self.lanes[segment.name]
-            if not await agrees(lane, self._journal):
-                log.error("lane_disagrees", lane=lane.name, seq=lane.seq)
-                fresh = Lane(
-                    lane.segment, epoch=lane.epoch, spec=lane.spec, policy=lane.spec.build(), reader=lane.reader
-                )
-                await recover(fresh, self._journal)
-                self._setup = _Setup(
-                    self._setup.config, self._setup.rules, self._setup.reader, {**self.lanes, segment.name: fresh}
-                )
-                self._feed.add(fresh)
-        self._feed.resume()
+        async with self._changing:
+            lanes = dict(self.lanes)
+            for name, lane in self.lanes.items():
+                if not await agrees(lane, self._journal):
+                    log.error("lane_disagrees", lane=lane.name, seq=lane.seq)
+                    lanes[name] = _fresh(lane)
+                    await recover(lanes[name], self._journal)
+            self._setup = dataclasses.replace(self._setup, lanes=lanes)
+            self._feed.keep(lanes.values())
+            self._feed.resume()
 
     def _event_id(self, given: str | None) -> str:
         if given is None:
@@ -285,7 +316,7 @@ class Service:
     def _named_lane(self, name: str, setup: _Setup, *, field: str | None) -> Lane:
         lane = setup.lanes.get(name)
         if lane is None:
-            raise NotFound("unknown_segment", f"there is no segment {name[:64]!r}", field=field)
+            raise _unknown_segment(name, field=field)
         return lane
 
     async def _maintain(self) -> None:
@@ -301,6 +332,8 @@ class Service:
                     await self.trim()
             except JournalUnavailable as error:
                 log.warning("maintenance_waits", code=error.code)
+            except Exception:  # a fault of ours must not end snapshots and trims for good
+                log.exception("maintenance_failed")
 
     async def _snapshot(self, lane: Lane, *, at_least: int) -> None:
         if lane.policy.resumable and lane.seq - self._snapshot_seqs.get(lane.name, 0) >= at_least:
@@ -310,18 +343,30 @@ class Service:
 
     async def trim(self) -> None:
         """Write a base for each lane and drop what is older than `store.keep`."""
-        for lane in list(self.lanes.values()):
-            last = await self._journal.last_before(lane.name, age_s=self.config.store.keep_s)
-            base_seq = (await self._journal.lane_info(lane.name)).base_seq
-            if last <= base_seq or not lane.policy.resumable:
-                continue
-            past = Lane(lane.segment, epoch=lane.epoch, spec=lane.spec, policy=lane.spec.build(), reader=lane.reader)
-            await recover(past, self._journal, until=last)
-            dropped = 0
-            while count := await self._journal.trim(lane.name, past.snapshot()):
-                dropped += count
-                await asyncio.sleep(0)
-            log.info("log_trimmed", lane=lane.name, base_seq=past.seq, outcomes=dropped)
+        age_s = self.config.store.keep_s
+        async with self._changing:
+            for lane in self.lanes.values():
+                lapsed = await self._journal.drop_lapses(lane.name, age_s=age_s)
+                while lapsed:
+                    lapsed = await self._journal.drop_lapses(lane.name, age_s=age_s)
+                last = await self._journal.last_before(lane.name, age_s=age_s)
+                base_seq = (await self._journal.lane_info(lane.name)).base_seq
+                if last > base_seq and lane.policy.resumable:
+                    await self._trim_lane(lane, last)
+
+    async def _trim_lane(self, lane: Lane, last: int) -> None:
+        past = _fresh(lane)
+        await recover(past, self._journal, until=last)
+        dropped = 0
+        while count := await self._journal.trim(lane.name, past.snapshot()):
+            dropped += count
+            await asyncio.sleep(0)
+        log.info("log_trimmed", lane=lane.name, base_seq=past.seq, outcomes=dropped)
+
+
+def _fresh(lane: Lane) -> Lane:
+    """Return the lane as it is before any outcome."""
+    return Lane(lane.segment, epoch=lane.epoch, spec=lane.spec, policy=lane.spec.build(), reader=lane.reader)
 
 
 def _reader(config: Config) -> Reader:
@@ -368,6 +413,10 @@ def _rank_reply(decision: Decision, slot: Slot, actions: Sequence[Action]) -> Ra
 def _state_digest(lane: Lane) -> StateDigest:
     digest = hashlib.blake2b(lane.policy.dumps(), digest_size=_DIGEST_BYTES).hexdigest()
     return StateDigest(lane.epoch.epoch, lane.seq, digest)
+
+
+def _unknown_segment(name: str, *, field: str | None) -> NotFound:
+    return NotFound("unknown_segment", f"there is no segment {name[:64]!r}", field=field)
 
 
 def _unknown_event() -> NotFound:

@@ -193,6 +193,8 @@ class Api:
 
     async def _readyz(self, _request: web.BaseRequest, _: str) -> Reply:
         self._require_ready()
+        if self._service.ending:  # who asks here is to send nothing new; what still comes is answered
+            raise JournalUnavailable("not_ready", "the server is about to end")
         return Reply(b'{"status":"ready"}')
 
     async def _metrics(self, _request: web.BaseRequest, _: str) -> Reply:

@@ -58,6 +58,8 @@ class Reply(web.StreamResponse):
             connection = "Connection: keep-alive\r\n"
         head = f"{self._head}Date: {_date()}\r\n{connection}\r\n".encode("latin-1")
         transport.write(head if request.method == "HEAD" else head + self.body)
+        if request.protocol.writing_paused:  # the client does not read: nothing more is taken from it until it does
+            await request.writer.drain()
         return None
 
     async def write_eof(self, data: bytes = b"") -> None:

@@ -1,11 +1,14 @@
 """Tell what a changed configuration changes, and what of it a running server can take over."""
 
+import dataclasses
 from typing import Any
+
+import msgspec
 
 from banditd.config.render import effective
 from banditd.config.values import Config
 
-__all__ = ["diff_reload", "is_reloadable"]
+__all__ = ["diff_reload", "is_reloadable", "merge_reload"]
 
 _RELOADABLE = ("server.keys", "server.keys_file", "reward", "limits", "log", "default", "segments")
 
@@ -26,6 +29,12 @@ def diff_reload(old: Config, new: Config) -> tuple[list[str], list[str]]:
         changed.append("segments")
     changed.sort()
     return [path for path in changed if is_reloadable(path)], [path for path in changed if not is_reloadable(path)]
+
+
+def merge_reload(old: Config, new: Config) -> Config:
+    """Return `new` where a running server can take it over, and `old` elsewhere: what is in force after a reload."""
+    server = msgspec.structs.replace(old.server, keys=new.server.keys, keys_file=new.server.keys_file)
+    return dataclasses.replace(new, server=server, store=old.store, keys=old.keys)
 
 
 def is_reloadable(path: str) -> bool:

@@ -10,7 +10,9 @@ from banditd.journal.commands import (
     Answer,
     Command,
     Done,
+    DropLapses,
     Failed,
+    GetDecision,
     GetLane,
     GetLastBefore,
     GetOutcomes,
@@ -85,6 +87,15 @@ class AskingJournal(ABC):
     async def last_before(self, lane: str, *, age_s: float) -> int:
         """Return the seq of the lane's last outcome older than `age_s` on the journal's clock; 0 if none."""
         return expect(Done, await self._ask(GetLastBefore(lane, age_s))).count
+
+    async def decision(self, event_id: str) -> bytes | None:
+        """Return the body of the decision that holds an event id; None if nobody claimed it."""
+        found = expect(Recorded, await self._ask(GetDecision(event_id)))
+        return found.body or None
+
+    async def drop_lapses(self, lane: str, *, age_s: float) -> int:
+        """Drop some of the lapsed decisions whose window closed longer ago than `age_s`; return how many."""
+        return expect(Done, await self._ask(DropLapses(lane, age_s))).count
 
 
 def expect(kind: type[_AnswerType], answer: Answer) -> _AnswerType:

@@ -22,7 +22,9 @@ __all__ = [
     "Answer",
     "Command",
     "Done",
+    "DropLapses",
     "Failed",
+    "GetDecision",
     "GetLane",
     "GetLastBefore",
     "GetOutcomes",
@@ -63,6 +65,19 @@ class GetLane(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """Ask for a lane's counters."""
 
     lane: str
+
+
+class GetDecision(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """Ask for the decision that holds an event id."""
+
+    event_id: str
+
+
+class DropLapses(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """Drop a bounded number of lapsed decisions older than an age."""
+
+    lane: str
+    age_s: float
 
 
 class SaveSnapshot(msgspec.Struct, frozen=True, array_like=True, tag=True):
@@ -128,5 +143,7 @@ Command = (
     | GetSnapshots
     | Trim
     | GetLastBefore
+    | GetDecision
+    | DropLapses
 )
 Answer = Recorded | Rewarded | Activated | Epoch | LaneInfo | OutcomePage | SnapshotPage | Done | Failed

@@ -95,7 +95,7 @@ class Checkpointer:
         if rest >= (_COPY_PAGES if self._pages < _LOG_PAGES else _REST_PAGES):
             self._wanted.set()
         elif self._pages >= _LOG_PAGES:
-            self._copied = self._writer.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)[1]
+            self._copy(self._writer)
 
     def close(self) -> None:
         """End the thread."""
@@ -115,14 +115,14 @@ class Checkpointer:
         while True:
             self._wanted.wait()
             if not self._stopping.is_set():
-                self._copy()
+                self._copy(self._own)
             self._wanted.clear()
             if self._stopping.is_set():  # asked after the clear: `close` may have set both during the copy
                 return
 
-    def _copy(self) -> None:
+    def _copy(self, connection: apsw.Connection) -> None:
         try:
-            self._copied = self._own.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)[1]
+            self._copied = connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)[1]
         except (apsw.FullError, apsw.BusyError):
             self._copied = self._pages  # tried again when as much has been added
         except apsw.Error as error:

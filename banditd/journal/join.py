@@ -1,18 +1,18 @@
 """Decisions, their rewards and their windows, in one open transaction of the embedded store.
 
 The window of a decision is [rank, rank + wait) on the journal's clock. A reward
-1. for an unknown event, or that the lane cannot learn from, is refused;
+1. for an unknown event, or that the lane cannot learn from (alone, or in a sum), is refused;
 2. whose id was counted before is a duplicate, and under ``earliest`` so is every further one;
 3. after the window is late: kept, but it changes no outcome;
 4. is counted otherwise, and makes the outcome at once if the rule says so and the decision is active.
 """
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import apsw
 
-from banditd.journal.commands import Activate, Answer
+from banditd.journal.commands import Activate, Answer, GetDecision
 from banditd.journal.ledger import Ledger, Moment, unknown_lane
 from banditd.journal.protocol import Activated, Aggregate, NewDecision, NewReward, Recorded, Rewarded, RewardRule
 
@@ -25,6 +25,7 @@ _FIND = (
     "SELECT d.id, d.lane_id, d.epoch, d.deferred, d.n_slots, d.due_us FROM claims c JOIN decisions d"
     " ON d.id = c.decision_id WHERE c.event_id = ?"
 )
+_BODY = "SELECT d.body FROM claims c JOIN decisions d ON d.id = c.decision_id WHERE c.event_id = ?"
 _COUNTED = (
     "SELECT reward, reward_id FROM rewards WHERE decision_id = ? AND ifnull(slot, 0) = ? AND status = 'counted'"
     " ORDER BY id"
@@ -50,24 +51,26 @@ class Joiner:
         if lane is None:
             return unknown_lane(new.lane)
         due_us = now.clock_us + round(self._ledger.rule(lane.id, new.epoch).wait_s * _US)
-        found = self._rows(
-            "SELECT d.body FROM claims c JOIN decisions d ON d.id = c.decision_id WHERE c.event_id = ?",
-            new.event_id,
-        )
+        found = self._rows(_BODY, new.event_id)
         if found:
             return Recorded(created=False, body=found[0][0])
+        decision_id = self._ledger.new_decision_id()
         self._cursor.execute(
-            "INSERT INTO decisions (event_id, lane_id, epoch, deferred, n_slots, due_us, body)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (new.event_id, lane.id, new.epoch, new.deferred, new.n_slots, due_us, new.body),
+            "INSERT INTO decisions (id, event_id, lane_id, epoch, deferred, n_slots, due_us, body)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (decision_id, new.event_id, lane.id, new.epoch, new.deferred, new.n_slots, due_us, new.body),
         )
-        decision_id = self._cursor.connection.last_insert_rowid()
         self._cursor.execute("INSERT INTO claims VALUES (?, ?)", (new.event_id, decision_id))
         self._cursor.execute("INSERT INTO windows VALUES (?, ?)", (due_us, decision_id))
         lane.decisions += 1
         if self.next_due_us is None or due_us < self.next_due_us:
             self.next_due_us = due_us
         return Recorded(created=True)
+
+    def find(self, command: GetDecision, _now: Moment) -> Answer:
+        """Return the decision that holds an event id; an empty body if nobody claimed it."""
+        found = self._rows(_BODY, command.event_id)
+        return Recorded(created=False, body=found[0][0] if found else b"")
 
     def reward(self, new: NewReward, now: Moment) -> Rewarded:
         """Keep a reward and, where its rule says so, make the outcome."""
@@ -80,12 +83,14 @@ class Joiner:
         if not rule.low <= new.reward <= rule.high:
             return Rewarded("out_of_range", rule.low, rule.high)
         counted = self._rows(_COUNTED, decision_id, slot)
-        if _is_repeat(new, counted, rule):
-            self._keep(new, decision_id, status="duplicate", now=now)
-            return Rewarded("duplicate")
-        if now.clock_us >= due_us:
-            self._keep(new, decision_id, status="late", now=now)
-            return Rewarded("late")
+        if _is_repeat(new, counted, rule) or now.clock_us >= due_us:
+            status: Literal["duplicate", "late"] = "duplicate" if _is_repeat(new, counted, rule) else "late"
+            self._keep(new, decision_id, status=status, now=now)
+            return Rewarded(status)
+        total = new.reward + sum(reward for reward, _ in counted)
+        if rule.aggregate == "sum" and not rule.low <= total <= rule.high:
+            # Told now: when the window closes, the outcome would be one that nobody learns from.
+            return Rewarded("out_of_range", rule.low, rule.high)
         self._keep(new, decision_id, status="counted", now=now)
         if not _made_at_once(rule) or (deferred and not self._is_activated(decision_id)):
             return Rewarded("pending")

@@ -62,6 +62,8 @@ class Ledger:
         self._pools: dict[int, _Pool] = {}
         self._rules: dict[tuple[int, int], RewardRule] = {}
         self._counted_to = 0
+        self._last_decision_id = 0
+        self._epochs: dict[int, int] = {}
         self.made: list[OutcomeRow] = []
         self.reload()
 
@@ -75,6 +77,9 @@ class Ledger:
             pool_id: _Pool(pool_id, name, 0) for pool_id, name in rows(self._db, "SELECT id, name FROM pools")
         }
         self._counted_to = int(self._meta("counted_to"))
+        ((last,),) = rows(self._db, "SELECT ifnull(max(id), 0) FROM decisions")
+        self._last_decision_id = max(last, self._counted_to)  # ids are not used again after the last one was dropped
+        self._epochs = dict(rows(self._db, "SELECT lane_id, max(epoch) FROM epochs GROUP BY lane_id"))
         uncounted = dict(
             rows(self._db, "SELECT lane_id, count(*) FROM decisions WHERE id > ? GROUP BY lane_id", self._counted_to)
         )
@@ -103,13 +108,22 @@ class Ledger:
 
     def write_counts(self, clock_us: int) -> None:
         """Write the clock, and the numbers of decisions up to now."""
-        ((last,),) = rows(self._db, "SELECT ifnull(max(id), 0) FROM decisions")
+        last = self._last_decision_id
         if last > self._counted_to:
             for lane in self.lanes.values():
                 self._db.execute("UPDATE lanes SET decisions = ? WHERE id = ?", (lane.decisions, lane.id))
             self._db.execute("UPDATE meta SET value = ? WHERE key = 'counted_to'", (last,))
             self._counted_to = last
         self._db.execute("UPDATE meta SET value = ? WHERE key = 'clock_us'", (clock_us,))
+
+    def new_decision_id(self) -> int:
+        """Return the next decision's id; ids grow, and none is used twice."""
+        self._last_decision_id += 1
+        return self._last_decision_id
+
+    def epoch_of(self, lane: OpenLaneState) -> int:
+        """Return the number of the lane's current epoch."""
+        return int(self._epochs[lane.id])
 
     def move_base(self, lane: OpenLaneState, seq: int) -> None:
         """Let the lane's kept log begin after `seq`."""
@@ -166,6 +180,7 @@ class Ledger:
                 epoch.at,
             ),
         )
+        self._epochs[lane.id] = epoch.epoch
         return epoch
 
     def add_outcome(

@@ -21,6 +21,7 @@ _START_S: Final = 60.0  # an old owner may take 10 s to end, a long log some sec
 _POLL_S: Final = 0.02
 _STOP_S: Final = 30.0
 _RESTARTS_AT_MOST: Final = 5
+_FINAL: Final = frozenset({"store_refused", "journal_ended", "journal_late"})
 _RESTARTS_WITHIN_S: Final = 60.0
 
 log = get_logger()
@@ -73,18 +74,21 @@ class JournalProcess:
             self._durability,
             stdin=asyncio.subprocess.PIPE,
         )
-        async with asyncio.timeout(_START_S):
-            while True:
-                try:
-                    await self.journal.connect(self._socket)
-                except (FileNotFoundError, ConnectionRefusedError):
-                    if self._child.returncode is not None:
-                        code = "store_refused" if self._child.returncode == EXIT_REFUSED else "journal_ended"
-                        detail = f"the journal of {self._path} ended with {self._child.returncode}; it logged why"
-                        raise JournalUnavailable(code, detail) from None
-                    await asyncio.sleep(_POLL_S)
-                else:
-                    return
+        give_up_at = asyncio.get_running_loop().time() + _START_S
+        while True:
+            try:
+                await self.journal.connect(self._socket)
+            except (FileNotFoundError, ConnectionRefusedError):
+                if self._child.returncode is not None:
+                    code = "store_refused" if self._child.returncode == EXIT_REFUSED else "journal_ended"
+                    detail = f"the journal of {self._path} ended with {self._child.returncode}; it logged why"
+                    raise JournalUnavailable(code, detail) from None
+                if asyncio.get_running_loop().time() > give_up_at:
+                    late = f"the journal of {self._path} did not come up within {_START_S:g} s"
+                    raise JournalUnavailable("journal_late", late) from None
+                await asyncio.sleep(_POLL_S)
+            else:
+                return
 
     def watch(self, when_back: Callable[[], Awaitable[None]]) -> None:
         """Restart the child whenever it ends, and await `when_back` after each restart."""
@@ -128,9 +132,13 @@ class JournalProcess:
                 await self.start()
                 await when_back()
             except JournalUnavailable as error:
-                if self.journal.lost.is_set() and error.code not in {"store_refused", "journal_ended"}:
+                if self.journal.lost.is_set() and error.code not in _FINAL:
                     continue  # it ended again while we caught up
                 self.failed.set_result(error.detail)
+                return
+            except Exception as error:  # whatever it is, a server without a journal must not go on in silence
+                log.exception("journal_restart_failed")
+                self.failed.set_result(f"{type(error).__name__} while it was started again")
                 return
             log.warning("journal_restarted", pid=self.pid)
 

@@ -215,5 +215,11 @@ class Journal(Protocol):
     async def last_before(self, lane: str, *, age_s: float) -> int:
         """Return the seq of the lane's last outcome older than `age_s` on the journal's clock; 0 if none."""
 
+    async def decision(self, event_id: str) -> bytes | None:
+        """Return the body of the decision that holds an event id; None if nobody claimed it."""
+
+    async def drop_lapses(self, lane: str, *, age_s: float) -> int:
+        """Drop some of the lapsed decisions whose window closed longer ago than `age_s`; return how many."""
+
     async def close(self) -> None:
         """Finish what is under way and let go of the store."""

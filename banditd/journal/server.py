@@ -11,7 +11,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, cast
+from typing import Final, NoReturn, cast
 
 import apsw
 import uvloop
@@ -24,9 +24,10 @@ from banditd.journal.store import Store
 from banditd.journal.wire import FrameReader, Update, decode_commands, frame
 from banditd.logs import configure, get_logger
 
-__all__ = ["EXIT_REFUSED", "EXIT_SYNC_FAILED", "JournalServer", "main"]
+__all__ = ["EXIT_FAULT", "EXIT_REFUSED", "EXIT_SYNC_FAILED", "JournalServer", "main"]
 
 EXIT_REFUSED: Final = 65  # EX_DATAERR: the file is not a store that this process may own
+EXIT_FAULT: Final = 70  # EX_SOFTWARE: a mistake of ours
 EXIT_SYNC_FAILED: Final = 74  # EX_IOERR: what the disk holds is unknown, so the process must not go on
 _BATCH_AT_MOST: Final = 1_024  # commands in one commit
 _TICK_S: Final = 0.005  # how late a window may close
@@ -70,6 +71,7 @@ class JournalServer:
         self._loop = asyncio.get_running_loop()
         self._waiting: list[tuple[_Worker, Command]] = []
         self._scheduled = False
+        self._is_full = False
         self.workers: set[_Worker] = set()
 
     def submit(self, worker: _Worker, command: Command) -> None:
@@ -99,11 +101,21 @@ class JournalServer:
             applied = self._store.apply([command for _, command in batch])
         except apsw.IOError as error:
             log.critical("sync_failed", error=str(error))
-            sys.stdout.flush()
-            os._exit(EXIT_SYNC_FAILED)
+            _end_at_once(EXIT_SYNC_FAILED)
+        except Exception:  # answers go by their order: after a batch without any, each would reach the wrong caller
+            log.critical("batch_failed", exc_info=True)
+            _end_at_once(EXIT_FAULT)
+        self._note_space(is_full=applied.is_full)
         self._tell([worker for worker, _ in batch], applied.answers, applied.outcomes)
         if self._waiting or self._store.is_due():
             self._schedule()
+
+    def _note_space(self, *, is_full: bool) -> None:
+        if is_full and not self._is_full:
+            log.error("store_full", detail="nothing is written until there is space again")
+        elif self._is_full and not is_full:
+            log.warning("store_has_space")
+        self._is_full = is_full
 
     def _tell(self, askers: Sequence[_Worker], answers: Sequence[Answer], outcomes: list[OutcomeRow]) -> None:
         while len(outcomes) > _OUTCOMES_PER_UPDATE:
@@ -118,10 +130,15 @@ class JournalServer:
                 worker.send(Update(outcomes, mine.get(worker, [])))
 
 
+def _end_at_once(code: int) -> NoReturn:
+    sys.stdout.flush()
+    os._exit(code)
+
+
 async def _serve(store: Store, socket_path: str) -> None:
     loop = asyncio.get_running_loop()
     done = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         loop.add_signal_handler(number, lambda: None)  # the parent decides: it closes our standard input
     server = JournalServer(store)
     listener = await loop.create_unix_server(server.new_worker, socket_path)

@@ -9,6 +9,7 @@ import msgspec
 from banditd.journal.commands import (
     Answer,
     Done,
+    DropLapses,
     Failed,
     GetLastBefore,
     GetOutcomes,
@@ -107,6 +108,8 @@ class States:
         lane, base = self._ledger.lanes.get(command.lane), command.base
         if lane is None:
             return unknown_lane(command.lane)
+        if base.epoch != self._ledger.epoch_of(lane):
+            return Failed("epoch_mismatch", f"the base is of epoch {base.epoch}, which is not the lane's any more")
         if base.seq > lane.base_seq:
             if self._chain_at(lane, base.seq) != base.chain:
                 return Failed("chain_mismatch", f"the log has another outcome {base.seq} than the base")
@@ -115,6 +118,25 @@ class States:
             self._ledger.write_counts(now.clock_us)
             self._ledger.move_base(lane, base.seq)
         return Done(self._drop_before_base(lane))
+
+    def drop_lapses(self, command: DropLapses, now: Moment) -> Answer:
+        """Drop at most a thousand lapsed decisions whose window closed longer ago than an age."""
+        lane = self._ledger.lanes.get(command.lane)
+        if lane is None:
+            return unknown_lane(command.lane)
+        self._ledger.write_counts(now.clock_us)
+        old = rows(
+            self._db,
+            "SELECT l.decision_id FROM lapses l JOIN decisions d ON d.id = l.decision_id"
+            " WHERE l.lane_id = ? AND d.due_us < ? ORDER BY l.decision_id LIMIT ?",
+            lane.id,
+            now.clock_us - round(command.age_s * _US),
+            _TRIM_AT_MOST,
+        )
+        for (decision_id,) in old:
+            self._db.execute("DELETE FROM lapses WHERE lane_id = ? AND decision_id = ?", (lane.id, decision_id))
+            self._drop_decision(decision_id)
+        return Done(len(old))
 
     def last_before(self, command: GetLastBefore, now: Moment) -> Answer:
         """Bisect the log, whose clock values never fall, for the last outcome older than an age."""

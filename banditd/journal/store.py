@@ -4,6 +4,7 @@ Synchronous and owned by one thread; `LocalJournal` calls it directly, the journ
 socket in front of it.
 """
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,9 @@ from banditd.journal.commands import (
     Activate,
     Answer,
     Command,
+    DropLapses,
     Failed,
+    GetDecision,
     GetLane,
     GetLastBefore,
     GetOutcomes,
@@ -39,10 +42,14 @@ _HEARTBEAT_US: Final = 1_000_000  # at most so much of the journal's clock is lo
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """What one committed batch did: an answer a command, and the outcomes it made, in commit order."""
+    """What one committed batch did: an answer a command, and the outcomes it made, in commit order.
+
+    `is_full`: there was no space, and nothing was written.
+    """
 
     answers: list[Answer]
     outcomes: list[OutcomeRow]
+    is_full: bool = False
 
 
 class Store:
@@ -75,10 +82,13 @@ class Store:
             GetOutcomes: states.outcomes,
             GetSnapshots: states.snapshots,
             SaveSnapshot: states.save,
+            GetDecision: self._joiner.find,
             Trim: states.trim,
+            DropLapses: states.drop_lapses,
             GetLastBefore: states.last_before,
         }
         self._clock_base_us = self._clock_written_us = self._ledger.clock_us()
+        self._try_again_us = 0
         self._opened_at = self._clock.monotonic()
 
     @property
@@ -94,7 +104,9 @@ class Store:
         """Return whether a call of `apply` without commands would have work to do."""
         now_us = self.now_us()
         due = self.next_due_us
-        return due is not None and (now_us >= due or now_us - self._clock_written_us >= _HEARTBEAT_US)
+        if due is None or now_us < self._try_again_us:
+            return False
+        return now_us >= due or now_us - self._clock_written_us >= _HEARTBEAT_US
 
     def apply(self, commands: Sequence[Command]) -> Applied:
         """Close what is due, carry the commands out in order, and commit all of it once.
@@ -110,24 +122,27 @@ class Store:
             self._db.execute("BEGIN")
             closed = self._joiner.close_windows(now)
             answers = [self._carry_out[type(command)](command, now) for command in commands]
-            if closed or now.clock_us - self._clock_written_us >= _HEARTBEAT_US:
+            counts = closed or now.clock_us - self._clock_written_us >= _HEARTBEAT_US
+            if counts:
                 self._ledger.write_counts(now.clock_us)
-                self._clock_written_us = now.clock_us
             self._db.execute("COMMIT")
         except apsw.FullError:
             self._roll_back()
-            return Applied([Failed("store_full", "the disk is full; nothing was written") for _ in commands], [])
+            self._try_again_us = now.clock_us + _HEARTBEAT_US
+            return Applied([self._without_writing(command, now) for command in commands], [], is_full=True)
         except apsw.IOError:
             raise  # nothing is rolled back: after a failed sync nobody knows what the disk holds
         except BaseException:
             self._roll_back()
             raise
+        if counts:
+            self._clock_written_us = now.clock_us
         self._checkpointer.after_commit()
         return Applied(answers, self._ledger.made)
 
     def close(self) -> None:
         """Write the clock, and let go of the file."""
-        with self._db:
+        with contextlib.suppress(apsw.FullError), self._db:
             self._ledger.write_counts(self.now_us())
         self._checkpointer.close()
         self._database.close()
@@ -137,6 +152,12 @@ class Store:
             self._db.execute("ROLLBACK")
         self._ledger.reload()
         self._joiner.reload()
+
+    def _without_writing(self, command: Command, now: Moment) -> Answer:
+        """Answer a command that only reads, and refuse any other."""
+        if isinstance(command, GetLane | GetOutcomes | GetSnapshots | GetLastBefore | GetDecision):
+            return self._carry_out[type(command)](command, now)
+        return Failed("store_full", "the disk is full; nothing was written")
 
     def _lane(self, command: GetLane, _now: Moment) -> Answer:
         lane = self._ledger.lanes.get(command.lane)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from banditd.errors import JournalUnavailable
@@ -46,6 +46,12 @@ class Feed:
         self._lanes[lane.name] = lane
         if lane.seq < self._heads.get(lane.name, 0):
             self._catch_up(lane)
+
+    def keep(self, lanes: Iterable[Lane]) -> None:
+        """Keep these lanes at the head of their logs from now on, and no others."""
+        self._lanes = {}
+        for lane in lanes:
+            self.add(lane)
 
     def receive(self, rows: Sequence[OutcomeRow]) -> None:
         """Take new outcomes in."""
@@ -91,13 +97,17 @@ class Feed:
     async def _run_catch_up(self, lane: Lane) -> None:
         try:
             while True:
+                before = lane.seq
                 try:
                     await catch_up(lane, self._journal)
                 except JournalUnavailable as error:
                     log.warning("catch_up_waits", lane=lane.name, code=error.code)
-                    await asyncio.sleep(_RETRY_S)
-                    continue
-                if lane.seq >= self._heads.get(lane.name, 0):
+                if self._lanes.get(lane.name) is not lane or lane.seq >= self._heads.get(lane.name, 0):
                     return
+                if lane.seq == before:
+                    await asyncio.sleep(_RETRY_S)
         finally:
             del self._catching_up[lane.name]
+            successor = self._lanes.get(lane.name)
+            if successor is not None and successor is not lane:
+                self.add(successor)

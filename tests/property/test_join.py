@@ -198,6 +198,7 @@ class Join:
 
     async def open(self) -> None:
         """Open the journal and its lanes; an epoch that is there is returned as it was."""
+        self.path.parent.mkdir(exist_ok=True)
         self.journal = LocalJournal.open(self.path, clock=self.clock, durability="process")
         self.journal.subscribe(self.pushed.extend)
         for lane, reward_rule in LANES.items():
