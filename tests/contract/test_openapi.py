@@ -13,7 +13,7 @@ import msgspec
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from banditd import messages
+from banditd import errors, messages
 from banditd.api.openapi import CODES, openapi_json
 from banditd.errors import BanditdError
 
@@ -46,9 +46,11 @@ OPERATIONS = [
     pytest.param(path, method, id=f"{method} {path}") for path, item in SPEC["paths"].items() for method in item
 ]
 # `_refused` is how policies.features makes an InvalidInput.
-STATUSES = {error.__name__: error.status for error in BanditdError.__subclasses__()} | dict.fromkeys(
-    ("InvalidInput", "_refused"), HTTPStatus.UNPROCESSABLE_ENTITY
-)
+STATUSES = {
+    error.__name__: error.status
+    for error in vars(errors).values()
+    if isinstance(error, type) and issubclass(error, BanditdError)
+} | dict.fromkeys(("InvalidInput", "_refused"), HTTPStatus.UNPROCESSABLE_ENTITY)
 
 
 def raised_codes() -> Iterator[tuple[str, str]]:

@@ -211,3 +211,78 @@ def test_a_file_that_is_no_store_is_left_alone(tmp_path: Path) -> None:
     assert done.returncode != 0
     assert "not a SQLite file" in done.stdout
     assert (tmp_path / "notes.db").read_text() == "my notes " * 1_000
+
+
+def test_a_reload_never_opens_an_exposed_server(tmp_path: Path) -> None:
+    """What a reload cannot change stays in force, so keys are not dropped because the new file names a safer host."""
+    exposed = '[server]\nhost = "0.0.0.0"\nkeys = ["sesame"]\n'
+    with running_server(tmp_path, exposed, "--uds", str(tmp_path / "socket")) as server:
+        (tmp_path / "banditd.toml").write_text("[server]\nkeys = []\n[store]\nkeep = '1h'\n")
+        os.kill(server.pid, signal.SIGHUP)
+        (reloaded,) = until(lambda: events(server, "reloaded"))
+        os.kill(server.pid, signal.SIGHUP)
+        until(lambda: len(events(server, "reloaded")) == 2)
+
+        assert "store.keep" in reloaded["needs_restart"]
+        assert "store.keep" in events(server, "reloaded")[1]["needs_restart"]  # still
+
+
+def test_hanging_up_on_everybody_is_a_reload(tmp_path: Path) -> None:
+    """SIGHUP reaches the journal too when a terminal closes; it is no reason to end."""
+    with running_server(tmp_path, "") as server:
+        journal = journal_of(server.pid)
+        os.kill(journal, signal.SIGHUP)
+        os.kill(server.pid, signal.SIGHUP)
+        until(lambda: events(server, "reloaded"))
+
+        learn(server.client, 3, "e")
+        assert journal_of(server.pid) == journal
+
+
+def test_a_socket_in_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    """An address that cannot be listened on ends the start with one line."""
+    done = run("serve", "--uds", str(tmp_path / "nowhere" / "socket"), cwd=tmp_path)
+
+    assert done.returncode == 70
+    assert "cannot be listened on" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_a_store_without_its_keys_is_told(tmp_path: Path) -> None:
+    """New keys beside an old store mean new pseudonyms: the log says so."""
+    with running_server(tmp_path, "") as server:
+        learn(server.client, 1, "e")
+    (tmp_path / "banditd.db.keys").unlink()
+
+    with running_server(tmp_path, "") as server:
+        assert events(server, "keys_missing")
+
+
+def test_files_of_the_store_are_private(tmp_path: Path) -> None:
+    """Contexts are somebody's data: nobody else on the machine can read them, from the first start on."""
+    with running_server(tmp_path, "") as server:
+        learn(server.client, 3, "e")
+        modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.glob("banditd.db*")}
+
+    assert set(modes.values()) == {0o600}
+    assert {"banditd.db", "banditd.db-wal", "banditd.db.keys"} <= set(modes)
+
+
+def test_a_client_that_does_not_read_is_not_written_to_for_ever(tmp_path: Path) -> None:
+    """Pipelined requests whose answers nobody takes are left in the socket, not answered into memory."""
+    with running_server(tmp_path, "") as server:
+        before = _memory_kib(server.pid)
+        with server.client.connect() as connection:
+            connection.settimeout(1.0)
+            with contextlib.suppress(TimeoutError):
+                for _ in range(100):
+                    connection.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 100)
+            grown = _memory_kib(server.pid) - before
+
+        assert server.client.get("/healthz").status == 200
+    assert grown < 50_000
+
+
+def _memory_kib(pid: int) -> int:
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.partition("VmRSS:")[2].split()[0])

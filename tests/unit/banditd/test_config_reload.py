@@ -2,7 +2,8 @@
 
 import pytest
 
-from banditd.config import diff_reload, load_config
+from banditd.config import check_exposure, diff_reload, load_config, merge_reload
+from banditd.errors import ConfigError
 
 SEGMENTS = "[{ name = 'a', when = 'user' }, { name = 'b' }, { name = 'c' }]"
 
@@ -60,3 +61,16 @@ def test_default_written_out_is_no_difference() -> None:
     }
 
     assert diff_reload(load_config(None, {}), load_config(None, explicit)) == ([], [])
+
+
+def test_what_needs_a_restart_stays_in_force() -> None:
+    """After a reload the old host is still listened on, so it is the old host that must not be exposed."""
+    old = load_config(None, {"BANDITD_SERVER_HOST": "0.0.0.0", "BANDITD_SERVER_KEYS": "sesame"})  # noqa: S104 - the point
+    new = load_config(None, {"BANDITD_STORE_KEEP": "1h", "BANDITD_LIMITS_ACTIONS": "7"})
+
+    merged = merge_reload(old, new)
+
+    assert (merged.server.host, merged.server.keys) == ("0.0.0.0", ())  # noqa: S104 - as above
+    assert (merged.store, merged.limits) == (old.store, new.limits)
+    with pytest.raises(ConfigError, match="no API key"):
+        check_exposure(merged)

@@ -3,14 +3,15 @@
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
 from banditd.decision import decode_decision
-from banditd.errors import Conflict, NotFound, TooLate, Unprocessable
+from banditd.errors import Conflict, JournalUnavailable, NotFound, Overloaded, TooLate, Unprocessable
 from banditd.journal.local import LocalJournal
-from banditd.journal.protocol import Snapshot
+from banditd.journal.protocol import Epoch, Snapshot
 from banditd.keys import Keyring
 from banditd.segments.lane import Lane, learned_from
 from banditd.segments.reading import Reader
@@ -362,3 +363,141 @@ async def test_learned_outcome_holds_only_eligible_actions(world: World) -> None
 
     assert [action.id for action in outcome.actions] == ["b", "c"]
     assert outcome.propensity == pytest.approx(0.5)
+
+
+async def test_a_reload_that_fails_half_way_leaves_everything_learning(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If one lane cannot be opened, all lanes go on as they were, at the heads of their logs."""
+    toml = '[[segments]]\nname = "new"\npolicy = { kind = "thompson" }\n[default]\npolicy = { kind = "thompson" }\n'
+    opened = world.journal.open_lane
+
+    async def fails(lane: str, **settings: Any) -> Epoch:
+        if lane == "default/main":
+            raise JournalUnavailable("journal_lost", "the journal is being restarted")
+        return await opened(lane, **settings)
+
+    monkeypatch.setattr(world.journal, "open_lane", fails)
+    with pytest.raises(JournalUnavailable):
+        await world.service.apply(world.config(toml))
+    await world.learn(3)
+
+    assert list(world.service.lanes) == ["default"]
+    assert (await world.rank()).version.seq == 3
+
+
+async def test_a_lane_learns_on_while_a_reload_folds_others(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Requests are served by the newest state of the old configuration until the new one is folded."""
+    await world.learn(4)
+    gate, reached = asyncio.Event(), asyncio.Event()
+    opened = world.journal.open_lane
+
+    async def waits(lane: str, **settings: Any) -> Epoch:
+        epoch = await opened(lane, **settings)
+        reached.set()
+        await gate.wait()
+        return epoch
+
+    monkeypatch.setattr(world.journal, "open_lane", waits)
+    reload = asyncio.create_task(world.service.apply(world.config('[default]\npolicy = { kind = "thompson" }\n')))
+    await reached.wait()
+    await world.learn(3, prefix="meanwhile")
+    during = (await world.rank()).version
+    gate.set()
+    await reload
+    await until(lambda: world.lane().seq == 7)
+
+    assert (during.epoch, during.seq) == (1, 7)
+    assert world.lane().epoch.epoch == 2
+
+
+async def test_a_retry_is_answered_after_its_segment_is_gone(world: World) -> None:
+    """An event id has its answer, whatever the configuration says by now; another request with it is refused."""
+    with_segment = '[[segments]]\nname = "brief"\npolicy = { kind = "thompson" }\n' + EPSILON_GREEDY
+    await world.service.apply(world.config(with_segment))
+    first = await world.rank("visit", segment="brief", user="u")
+    await world.service.apply(world.config(EPSILON_GREEDY))
+
+    again = await world.rank("visit", segment="brief", user="u")
+
+    assert again == first
+    with pytest.raises(Conflict):
+        await world.rank("visit", segment="brief", user="another")
+    with pytest.raises(NotFound):
+        await world.rank("never seen", segment="brief")
+
+
+async def test_limits_of_requests_do_not_change_a_fold(world: World) -> None:
+    """What was in the log before a limit was lowered is learned from all the same."""
+    await world.learn(5)
+    before = world.lane().policy.dumps()
+    await world.service.apply(world.config("[limits]\nactions = 2\nfeatures = 1\n" + EPSILON_GREEDY))
+    await world.crash()
+
+    await world.start("[limits]\nactions = 2\nfeatures = 1\n" + EPSILON_GREEDY)
+
+    assert (world.lane().policy.dumps(), world.lane().refused) == (before, 0)
+
+
+async def test_old_lapses_are_dropped_without_any_outcome(world: World) -> None:
+    """Decisions that were never activated do not stay for ever, and still count."""
+    for i in range(20):
+        await world.rank(f"never{i}", activate=False)
+    world.clock.advance(601)
+    await world.journal.tick()
+    world.clock.advance(91 * 86_400.0)
+
+    await world.service.trim()
+
+    assert world.journal._store._db.execute("SELECT count(*) FROM decisions").fetchall() == [(0,)]
+    assert (await world.service.segment("default")).decisions == 20
+
+
+async def test_decisions_are_counted_once_after_all_old_ones_are_gone(world: World) -> None:
+    """Numbers of decisions never fall, though the rows they count are dropped and the server is killed."""
+    await world.learn(10)
+    world.clock.advance(91 * 86_400.0)
+    await world.service.trim()
+    await world.learn(4, prefix="young")
+    await world.crash()
+    await world.start()
+
+    assert (await world.service.segment("default")).decisions == 14
+
+
+async def test_a_sum_beyond_what_the_policy_learns_from_is_refused_at_once(world: World) -> None:
+    """The reward that would take the sum out of range is 422, and the outcome is one that is learned from."""
+    await world.service.apply(world.config('[reward]\naggregate = "sum"\n[default]\npolicy = { kind = "thompson" }\n'))
+    await world.rank("visit")
+    assert await world.reward("visit", 0.75, "first") == "pending"
+
+    with pytest.raises(Unprocessable):
+        await world.reward("visit", 0.5, "second")
+    assert await world.reward("visit", 0.75, "first") == "duplicate"
+    world.clock.advance(601)
+    await world.journal.tick()
+
+    assert (world.lane().refused, world.lane().rewards.mean) == (0, 0.75)
+
+
+async def test_maintenance_outlives_a_full_queue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A moment of overload, or a fault, costs one round of snapshots and not all to come."""
+    monkeypatch.setattr("banditd.service._MAINTENANCE_S", 0.02)
+    world = World(tmp_path)
+    await world.start("[store]\nsnapshot_every = 1\n" + EPSILON_GREEDY)
+    kept = world.journal.save_snapshot
+    trouble: list[Exception] = [Overloaded("journal_queue_full", "full"), ZeroDivisionError()]
+
+    async def fails_at_first(snapshot: Snapshot) -> None:
+        if trouble:
+            raise trouble.pop()
+        await kept(snapshot)
+
+    monkeypatch.setattr(world.journal, "save_snapshot", fails_at_first)
+    await world.learn(2)
+    async with asyncio.timeout(5):
+        while not await world.journal.snapshots("default/main", epoch=1):  # noqa: ASYNC110 - it does not tell
+            await asyncio.sleep(0.02)
+    await world.stop()
+
+    assert not trouble
