@@ -27,6 +27,10 @@ __all__ = ["States"]
 
 _US: Final = 1_000_000
 _SNAPSHOTS_KEPT: Final = 2
+_NEEDED: Final = (
+    "SELECT 1 FROM outcomes WHERE decision_id = ? UNION ALL"
+    " SELECT 1 FROM decisions d JOIN windows w ON (w.due_us, w.decision_id) = (d.due_us, d.id) WHERE d.id = ?"
+)
 _TRIM_AT_MOST: Final = 1_000  # outcomes dropped in one transaction
 
 
@@ -194,8 +198,8 @@ class States:
         return len(gone)
 
     def _drop_decision(self, decision_id: int) -> None:
-        if rows(self._db, "SELECT 1 FROM outcomes WHERE decision_id = ?", decision_id):
-            return  # another slot of it is still in the kept log
+        if rows(self._db, _NEEDED, decision_id, decision_id):
+            return  # another slot of it is in the kept log, or will be
         for row in rows(self._db, "DELETE FROM decisions WHERE id = ? RETURNING event_id", decision_id):
             self._db.execute("DELETE FROM claims WHERE event_id = ?", row)
         self._db.execute("DELETE FROM rewards WHERE decision_id = ?", (decision_id,))

@@ -9,13 +9,25 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import apsw
+import msgspec
 import pytest
 
 from banditd.clock import ManualClock
 from banditd.errors import JournalUnavailable, Overloaded
+from banditd.journal import database as database_module
 from banditd.journal import process as process_module
 from banditd.journal.asking import expect
-from banditd.journal.commands import Activate, Done, Failed, GetLane, OpenLane
+from banditd.journal.commands import (
+    Activate,
+    Done,
+    Failed,
+    GetLane,
+    GetOutcomes,
+    OpenLane,
+    OutcomePage,
+    SaveSnapshot,
+    Trim,
+)
 from banditd.journal.database import rows
 from banditd.journal.local import LocalJournal
 from banditd.journal.process import JournalProcess, start_journal
@@ -333,3 +345,88 @@ def _epoch(lane: str) -> Epoch:
 
 
 async def _nothing() -> None: ...
+
+
+def test_a_full_disk_still_answers_what_only_reads(tmp_path: Path) -> None:
+    """Looking does not need space, not even in the batch that found none."""
+    store, epoch = opened(tmp_path / "journal.db")
+    store.apply([new_decision("before", epoch)])
+    ((pages,),) = rows(store._db, "PRAGMA page_count")
+    store._db.execute(f"PRAGMA max_page_count = {pages + 2}")
+
+    applied = store.apply([*(new_decision(f"e{i}", epoch) for i in range(100)), GetLane("default")])
+
+    assert applied.is_full
+    assert expect(LaneInfo, applied.answers[-1]).decisions == 1
+    assert not store.is_due()  # it waits for a while instead of turning in circles
+    store._db.execute("PRAGMA max_page_count = 1000000")
+    store.close()
+
+
+def test_the_log_stays_bounded_under_load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However much is written without a pause, the write-ahead log begins anew and does not grow with it."""
+    for name, pages in (("_COPY_PAGES", 40), ("_LOG_PAGES", 160), ("_REST_PAGES", 32)):
+        monkeypatch.setattr(database_module, name, pages)
+    path = tmp_path / "journal.db"
+    store, epoch = opened(path)
+
+    for start in range(0, 12_000, 8):
+        store.apply([new_decision(f"e{i}", epoch) for i in range(start, start + 8)])
+    log_bytes = (tmp_path / "journal.db-wal").stat().st_size
+
+    assert decisions_in(store) == 12_000
+    assert log_bytes < 1_500 * 4_120  # pages with their headers; some 10,000 were written
+    store.close()
+
+
+def test_a_checkpoint_whose_disk_fails_is_not_forgotten(tmp_path: Path) -> None:
+    """What goes wrong in the checkpoint's thread is raised by the next commit."""
+    store, epoch = opened(tmp_path / "journal.db")
+    store._checkpointer._copy(_Broken())  # type: ignore[arg-type]  # a file that cannot be written
+
+    with pytest.raises(apsw.IOError):
+        store.apply([new_decision("e1", epoch)])
+
+
+def test_a_state_of_another_history_is_not_kept(tmp_path: Path) -> None:
+    """A snapshot or a base that does not fit the log, or an older epoch, is refused and changes nothing."""
+    store, epoch = opened(tmp_path / "journal.db")
+    store.apply([new_decision("e1", epoch), NewReward("e1", 1.0)])
+    chain = expect(LaneInfo, store.apply([GetLane("default")]).answers[0]).chain
+    right = Snapshot("default", epoch.epoch, 1, chain, "b", bytes(16), b"state")
+    wrong = msgspec.structs.replace(right, chain=bytes(32))
+    old = msgspec.structs.replace(right, epoch=epoch.epoch + 1)
+
+    answers = store.apply(
+        [SaveSnapshot(wrong), Trim("default", wrong), Trim("default", old), SaveSnapshot(right)]
+    ).answers
+
+    assert [getattr(answer, "code", "done") for answer in answers] == [
+        "chain_mismatch",
+        "chain_mismatch",
+        "epoch_mismatch",
+        "done",
+    ]
+    assert expect(LaneInfo, store.apply([GetLane("default")]).answers[0]).base_seq == 0
+    store.close()
+
+
+def test_a_decision_stays_while_one_of_its_slots_is_in_the_kept_log(tmp_path: Path) -> None:
+    """A trim between two outcomes of one decision keeps what the second one needs."""
+    store, epoch = opened(tmp_path / "journal.db")
+    store.apply([new_decision("e1", epoch, n_slots=2), NewReward("e1", 1.0, slot=0)])
+    chain = expect(LaneInfo, store.apply([GetLane("default")]).answers[0]).chain
+    base = Snapshot("default", epoch.epoch, 1, chain, "b", bytes(16), b"state")
+
+    dropped = store.apply([Trim("default", base)])
+    joined = store.apply([NewReward("e1", 0.5, slot=1), GetOutcomes("default", 0, 10)])
+    page = expect(OutcomePage, joined.answers[1])
+
+    assert expect(Done, dropped.answers[0]).count == 1
+    assert [(row.seq, row.slot, row.reward, bool(row.body)) for row in page.rows] == [(2, 1, 0.5, True)]
+    store.close()
+
+
+class _Broken:
+    def wal_checkpoint(self, *, mode: int) -> tuple[int, int]:
+        raise apsw.IOError(str(mode))
