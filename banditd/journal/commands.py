@@ -85,6 +85,11 @@ class SaveSnapshot(msgspec.Struct, frozen=True, array_like=True, tag=True):
 
     snapshot: Snapshot
 
+    @property
+    def lane(self) -> str:
+        """The lane that the snapshot is of."""
+        return self.snapshot.lane
+
 
 class GetSnapshots(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """Ask for a lane's snapshots of one epoch, and its base."""

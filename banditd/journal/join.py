@@ -83,8 +83,9 @@ class Joiner:
         if not rule.low <= new.reward <= rule.high:
             return Rewarded("out_of_range", rule.low, rule.high)
         counted = self._rows(_COUNTED, decision_id, slot)
-        if _is_repeat(new, counted, rule) or now.clock_us >= due_us:
-            status: Literal["duplicate", "late"] = "duplicate" if _is_repeat(new, counted, rule) else "late"
+        is_repeat = _is_repeat(new, counted, rule)
+        if is_repeat or now.clock_us >= due_us:
+            status: Literal["duplicate", "late"] = "duplicate" if is_repeat else "late"
             self._keep(new, decision_id, status=status, now=now)
             return Rewarded(status)
         total = new.reward + sum(reward for reward, _ in counted)

@@ -20,7 +20,7 @@ from banditd.journal.commands import (
     Trim,
 )
 from banditd.journal.database import rows
-from banditd.journal.ledger import Ledger, Moment, OpenLaneState, unknown_lane
+from banditd.journal.ledger import Ledger, Moment, OpenLaneState
 from banditd.journal.protocol import OutcomeRow, Snapshot
 
 __all__ = ["States"]
@@ -41,11 +41,8 @@ class States:
         self._db = connection
         self._ledger = ledger
 
-    def outcomes(self, command: GetOutcomes, _now: Moment) -> Answer:
+    def outcomes(self, lane: OpenLaneState, command: GetOutcomes, _now: Moment) -> Answer:
         """Return a page of a lane's log."""
-        lane = self._ledger.lanes.get(command.lane)
-        if lane is None:
-            return unknown_lane(command.lane)
         found = rows(
             self._db,
             "SELECT o.seq, o.pool_seq, o.slot, o.reward, o.rewarded, o.chain, o.erased, d.event_id, d.body"
@@ -73,12 +70,9 @@ class States:
             ]
         )
 
-    def save(self, command: SaveSnapshot, now: Moment) -> Answer:
+    def save(self, lane: OpenLaneState, command: SaveSnapshot, now: Moment) -> Answer:
         """Keep a snapshot and drop all but the newest of its lane."""
         snapshot = command.snapshot
-        lane = self._ledger.lanes.get(snapshot.lane)
-        if lane is None:
-            return unknown_lane(snapshot.lane)
         if self._chain_at(lane, snapshot.seq) != snapshot.chain:
             return Failed("chain_mismatch", f"the log has another outcome {snapshot.seq} than the snapshot")
         self._insert(lane, snapshot, now)
@@ -89,11 +83,8 @@ class States:
         )
         return Done()
 
-    def snapshots(self, command: GetSnapshots, _now: Moment) -> Answer:
+    def snapshots(self, lane: OpenLaneState, command: GetSnapshots, _now: Moment) -> Answer:
         """Return the snapshots of an epoch and the lane's base, newest first, without the damaged ones."""
-        lane = self._ledger.lanes.get(command.lane)
-        if lane is None:
-            return unknown_lane(command.lane)
         found = rows(
             self._db,
             "SELECT epoch, seq, chain, build, spec_digest, state, base, checksum FROM snapshots"
@@ -107,11 +98,9 @@ class States:
         ]
         return SnapshotPage([snapshot for snapshot, checksum in states if _checksum(snapshot) == checksum])
 
-    def trim(self, command: Trim, now: Moment) -> Answer:
+    def trim(self, lane: OpenLaneState, command: Trim, now: Moment) -> Answer:
         """Write a base and drop at most a thousand outcomes before it; what lies before it is out of sight at once."""
-        lane, base = self._ledger.lanes.get(command.lane), command.base
-        if lane is None:
-            return unknown_lane(command.lane)
+        base = command.base
         if base.epoch != self._ledger.epoch_of(lane):
             return Failed("epoch_mismatch", f"the base is of epoch {base.epoch}, which is not the lane's any more")
         if base.seq > lane.base_seq:
@@ -123,11 +112,8 @@ class States:
             self._ledger.move_base(lane, base.seq)
         return Done(self._drop_before_base(lane))
 
-    def drop_lapses(self, command: DropLapses, now: Moment) -> Answer:
+    def drop_lapses(self, lane: OpenLaneState, command: DropLapses, now: Moment) -> Answer:
         """Drop at most a thousand lapsed decisions whose window closed longer ago than an age."""
-        lane = self._ledger.lanes.get(command.lane)
-        if lane is None:
-            return unknown_lane(command.lane)
         self._ledger.write_counts(now.clock_us)
         old = rows(
             self._db,
@@ -142,11 +128,8 @@ class States:
             self._drop_decision(decision_id)
         return Done(len(old))
 
-    def last_before(self, command: GetLastBefore, now: Moment) -> Answer:
+    def last_before(self, lane: OpenLaneState, command: GetLastBefore, now: Moment) -> Answer:
         """Bisect the log, whose clock values never fall, for the last outcome older than an age."""
-        lane = self._ledger.lanes.get(command.lane)
-        if lane is None:
-            return unknown_lane(command.lane)
         before_us = now.clock_us - round(command.age_s * _US)
         low, high = lane.base_seq, lane.seq
         while low < high:

@@ -30,7 +30,7 @@ from banditd.journal.commands import (
 )
 from banditd.journal.database import Checkpointer, Database, Durability
 from banditd.journal.join import Joiner
-from banditd.journal.ledger import Ledger, Moment, unknown_lane
+from banditd.journal.ledger import Ledger, Moment, OpenLaneState, unknown_lane
 from banditd.journal.protocol import NewDecision, NewReward, OutcomeRow
 from banditd.journal.states import States
 
@@ -78,14 +78,14 @@ class Store:
             NewReward: self._joiner.reward,
             Activate: self._joiner.activate,
             OpenLane: self._ledger.open_lane,
-            GetLane: self._lane,
-            GetOutcomes: states.outcomes,
-            GetSnapshots: states.snapshots,
-            SaveSnapshot: states.save,
+            GetLane: self._in_lane(lambda lane, _command, _now: self._ledger.info(lane)),
+            GetOutcomes: self._in_lane(states.outcomes),
+            GetSnapshots: self._in_lane(states.snapshots),
+            SaveSnapshot: self._in_lane(states.save),
             GetDecision: self._joiner.find,
-            Trim: states.trim,
-            DropLapses: states.drop_lapses,
-            GetLastBefore: states.last_before,
+            Trim: self._in_lane(states.trim),
+            DropLapses: self._in_lane(states.drop_lapses),
+            GetLastBefore: self._in_lane(states.last_before),
         }
         self._clock_base_us = self._clock_written_us = self._ledger.clock_us()
         self._try_again_us = 0
@@ -159,6 +159,11 @@ class Store:
             return self._carry_out[type(command)](command, now)
         return Failed("store_full", "the disk is full; nothing was written")
 
-    def _lane(self, command: GetLane, _now: Moment) -> Answer:
-        lane = self._ledger.lanes.get(command.lane)
-        return unknown_lane(command.lane) if lane is None else self._ledger.info(lane)
+    def _in_lane(self, work: Callable[[OpenLaneState, Any, Moment], Answer]) -> Callable[[Any, Moment], Answer]:
+        """Return `work` as a handler of commands that name a lane, which somebody must have opened."""
+
+        def carry_out(command: Any, now: Moment) -> Answer:
+            lane = self._ledger.lanes.get(command.lane)
+            return unknown_lane(command.lane) if lane is None else work(lane, command, now)
+
+        return carry_out
