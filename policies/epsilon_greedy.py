@@ -16,8 +16,9 @@ import numpy as np
 from policies.features import Action, Context
 from policies.outcomes import check_actions, check_outcome
 from policies.per_action import PerAction, read_numbers
-from policies.protocol import REWARD_RANGE, FloatArray, Outcome
+from policies.protocol import REWARD_RANGE, FloatArray, Outcome, Policy
 from policies.settings import check_max_actions, check_range
+from policies.spec import BaseSpec
 from policies.state import seal, unseal
 
 __all__ = ["EpsilonGreedy", "EpsilonGreedySpec"]
@@ -26,7 +27,7 @@ _LEAST_EPSILON = 1e-6  # less would log propensities that no evaluation can use
 
 
 @dataclass(frozen=True, slots=True)
-class EpsilonGreedySpec:
+class EpsilonGreedySpec(BaseSpec):
     """Settings of `EpsilonGreedy`.
 
     Parameters
@@ -55,12 +56,13 @@ class EpsilonGreedySpec:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
+        BaseSpec.__post_init__(self)  # super() does not find the class that slots=True made
         check_range("epsilon", self.epsilon, low=_LEAST_EPSILON, high=1.0)
         if self.initial_reward is not None:
             check_range("initial_reward", self.initial_reward, low=REWARD_RANGE[0], high=REWARD_RANGE[1])
         check_max_actions(self.max_actions)
 
-    def build(self) -> "EpsilonGreedy":
+    def make(self) -> "EpsilonGreedy":
         """Make the policy, as it is before any outcome."""
         return EpsilonGreedy(self)
 
@@ -95,6 +97,13 @@ class EpsilonGreedy:
         chosen = outcome.actions[outcome.chosen].id
         self._means.put(chosen, _with(self._means.values.get(chosen, (0.0, 0.0)), outcome.reward))
         self._all = _with(self._all, outcome.reward)
+
+    def adopt(self, parent: Policy) -> None:
+        """Start from what a policy of the same spec has learned."""
+        if not isinstance(parent, EpsilonGreedy):
+            raise TypeError("the parent is of another spec")
+        self._means.loads(parent._means.dumps())  # noqa: SLF001 - of the same class
+        self._all = parent._all  # noqa: SLF001 - of the same class
 
     def dumps(self) -> bytes:
         """Return the whole state."""

@@ -91,6 +91,10 @@ class Context:
         """
         return cls(data, _encode(data, _SHARED_NAMESPACE, "", limits))
 
+    def within(self, segment: str) -> "Context":
+        """Return the context with the segment as one more feature, as a policy that several segments share sees it."""
+        return Context(self.data, f"{self.line} {_SHARED_NAMESPACE}.%segment %={_escape(segment)}")
+
 
 @dataclass(frozen=True, slots=True)
 class Action:

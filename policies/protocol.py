@@ -74,6 +74,13 @@ class Policy(Protocol):
             The outcome is not one that a policy may learn from (see `check_outcome`); nothing changed.
         """
 
+    def adopt(self, parent: "Policy") -> None:
+        """Start from what a policy of the same spec has learned in a wider group, as far as that is to be trusted here.
+
+        Called before the first outcome, at most once. Like `learn` it is deterministic: the state after
+        it depends on the parent's state alone.
+        """
+
     def dumps(self) -> bytes:
         """Return the whole state; the same for the same outcomes."""
 

@@ -57,6 +57,11 @@ def _typed(name: str, value: Any, expected: Any) -> Any:
             raise InvalidInput("setting_out_of_range", name, "is larger than any float") from None
     if type(value) in options or (value is None and types.NoneType in options):
         return value
+    if PolicySpec in options and isinstance(value, Mapping):
+        try:
+            return parse_spec(value)
+        except InvalidInput as error:
+            raise error.under(name) from None
     for option in options:
         if typing.get_origin(option) is tuple and isinstance(value, (list, tuple)):
             inner = typing.get_args(option)[0]
@@ -68,4 +73,6 @@ def _typed(name: str, value: Any, expected: Any) -> Any:
 def _type_name(expected: Any) -> str:
     if typing.get_origin(expected) is tuple:
         return f"list of {_type_name(typing.get_args(expected)[0])}"
+    if expected is PolicySpec:
+        return "policy"
     return str(getattr(expected, "__name__", expected))

@@ -11,7 +11,7 @@ bytes    meaning
 
 import hashlib
 import json
-from dataclasses import asdict
+from dataclasses import fields, is_dataclass
 from typing import Any, cast
 
 from policies.errors import StateInvalid
@@ -25,7 +25,7 @@ _CHECKSUM_BYTES = 16
 
 def spec_bytes(spec: PolicySpec) -> bytes:
     """Return the spec as canonical JSON, every default written out."""
-    return json.dumps({"kind": spec.kind, **asdict(cast("Any", spec))}, sort_keys=True, separators=(",", ":")).encode()
+    return json.dumps(_plain(spec), sort_keys=True, separators=(",", ":")).encode()
 
 
 def seal(spec: PolicySpec, payload: bytes) -> bytes:
@@ -52,6 +52,16 @@ def unseal(spec: PolicySpec, state: bytes) -> bytes:
     if not body.startswith(head):
         raise StateInvalid("the state belongs to another policy or spec")
     return body[len(head) :]
+
+
+def _plain(value: Any) -> Any:
+    """Return a setting as JSON values; a spec inside a spec keeps its kind."""
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    if is_dataclass(value):
+        spec = cast("Any", value)
+        return {"kind": spec.kind, **{field.name: _plain(getattr(spec, field.name)) for field in fields(spec)}}
+    return value
 
 
 def _checksum(body: bytes) -> bytes:

@@ -29,8 +29,9 @@ from policies.errors import InvalidInput
 from policies.features import Action, Context
 from policies.outcomes import check_actions, check_outcome
 from policies.per_action import PerAction
-from policies.protocol import REWARD_RANGE, FloatArray, Outcome
+from policies.protocol import REWARD_RANGE, FloatArray, Outcome, Policy
 from policies.settings import check_max_actions, check_range
+from policies.spec import BaseSpec
 from policies.state import seal, unseal
 
 __all__ = ["Thompson", "ThompsonSpec"]
@@ -45,7 +46,7 @@ _LEAST_RELATIVE_SCALE = 1e-12  # of a posterior far from 0: float64 tells places
 
 
 @dataclass(frozen=True, slots=True)
-class ThompsonSpec:
+class ThompsonSpec(BaseSpec):
     """Settings of `Thompson`.
 
     Parameters
@@ -81,6 +82,7 @@ class ThompsonSpec:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
+        BaseSpec.__post_init__(self)  # super() does not find the class that slots=True made
         if self.model not in _MODELS:
             raise InvalidInput("unknown_choice", "model", f"must be one of {', '.join(_MODELS)}, not {self.model!r}")
         check_range("prior_weight", self.prior_weight, low=1.0, high=1e6)
@@ -89,7 +91,7 @@ class ThompsonSpec:
             self._check_reward_range(self.reward_range)
         _MODELS[self.model].of(self)
 
-    def build(self) -> "Thompson":
+    def make(self) -> "Thompson":
         """Make the policy, as it is before any outcome."""
         return Thompson(self)
 
@@ -172,6 +174,12 @@ class Thompson:
         self._posteriors.pop(chosen, None)
         if forgotten is not None:
             self._posteriors.pop(forgotten, None)
+
+    def adopt(self, parent: Policy) -> None:
+        """Start from what a policy of the same spec has learned."""
+        if not isinstance(parent, Thompson):
+            raise TypeError("the parent is of another spec")
+        self._statistics.loads(parent._statistics.dumps())  # noqa: SLF001 - of the same class
 
     def dumps(self) -> bytes:
         """Return the whole state."""

@@ -17,8 +17,9 @@ import numpy as np
 from policies.errors import InvalidInput, StateInvalid
 from policies.features import Action, Context
 from policies.outcomes import check_actions, check_outcome
-from policies.protocol import REWARD_RANGE, FloatArray, Outcome
+from policies.protocol import REWARD_RANGE, FloatArray, Outcome, Policy
 from policies.settings import check_range
+from policies.spec import BaseSpec
 from policies.state import seal, unseal
 from policies.vw_raw import RawVw, canonical
 
@@ -35,7 +36,7 @@ _MOMENTS = struct.Struct("<Qdd")
 
 
 @dataclass(frozen=True, slots=True)
-class VwSpec:
+class VwSpec(BaseSpec):
     """Settings of `Vw`; docs/policies.md has the measurements behind the defaults.
 
     Parameters
@@ -89,6 +90,7 @@ class VwSpec:
 
     def __post_init__(self) -> None:
         """Check every setting and write out the defaults that depend on `exploration`."""
+        BaseSpec.__post_init__(self)  # super() does not find the class that slots=True made
         if self.exploration not in _DEFAULTS:
             allowed = ", ".join(sorted(_DEFAULTS))
             raise InvalidInput(
@@ -108,7 +110,7 @@ class VwSpec:
                 "setting_out_of_range", "reward_max", f"must be larger than reward_min, {self.reward_min:g}"
             )
 
-    def build(self) -> "Vw":
+    def make(self) -> "Vw":
         """Make the policy, as it is before any outcome."""
         return Vw(self)
 
@@ -194,6 +196,12 @@ class Vw:
         lines[1 + outcome.chosen] = label + lines[1 + outcome.chosen]
         self._raw.learn("\n".join(lines))
         self._n, self._mean, self._squares = n, float(mean), float(squares)
+
+    def adopt(self, parent: Policy) -> None:
+        """Start from what a policy of the same spec has learned."""
+        if not isinstance(parent, Vw):
+            raise TypeError("the parent is of another spec")
+        self.loads(parent.dumps())
 
     def dumps(self) -> bytes:
         """Return the whole state."""

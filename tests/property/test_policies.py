@@ -72,7 +72,7 @@ def test_the_order_of_the_actions_does_not_matter(
 @given(counts=st.lists(st.tuples(st.integers(0, 5_000), st.integers(0, 5_000)), min_size=2, max_size=6))
 def test_a_success_never_makes_an_action_less_likely(counts: list[tuple[int, int]]) -> None:
     """One more reward of 1 does not lower the Beta probability of the action that got it."""
-    policy = ThompsonSpec().build()
+    policy = ThompsonSpec().make()
     actions = [Action.of(f"a{i}") for i in range(len(counts))]
     for i, (hits, misses) in enumerate(counts):
         policy._statistics.put(f"a{i}", (float(hits), float(misses)))  # folding so many outcomes would take too long

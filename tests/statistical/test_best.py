@@ -35,7 +35,7 @@ GAUSSIAN: dict[str, Sums] = {
 
 def statistics_of(model: str, rows: Counts | Sums) -> tuple[Thompson, list[Action]]:
     """Return a policy with these statistics, put there directly, and its actions."""
-    policy = ThompsonSpec(model=model).build()
+    policy = ThompsonSpec(model=model).make()
     for i, numbers in enumerate(rows):
         if numbers is not None:
             policy._statistics.put(f"a{i}", numbers)

@@ -49,7 +49,7 @@ def _outcomes(n: int, *, seed: int = 7) -> list[Outcome]:
 
 
 def _folded(spec: VwSpec, outcomes: list[Outcome]) -> Vw:
-    policy = spec.build()
+    policy = spec.make()
     for outcome in outcomes:
         policy.learn(outcome)
     return policy
@@ -71,7 +71,7 @@ def test_snapshot_and_tail_equal_the_whole_fold(spec: VwSpec) -> None:
     """Whatever the options, a loaded state and the rest of the log give the bytes and probabilities of one fold."""
     outcomes = _outcomes(400)
     whole = _folded(spec, outcomes)
-    resumed = spec.build()
+    resumed = spec.make()
 
     resumed.loads(_folded(spec, outcomes[:150]).dumps())
     for outcome in outcomes[150:]:
@@ -87,7 +87,7 @@ def test_predicts_and_snapshots_leave_no_trace(spec: VwSpec) -> None:
     """However many probabilities and dumps came between, also after a load, bytes and probabilities are the same."""
     outcomes = _outcomes(120)
     quiet = _folded(spec, outcomes)
-    busy = spec.build()
+    busy = spec.make()
 
     for i, outcome in enumerate(outcomes):
         for _ in range(i % 4):
@@ -206,7 +206,7 @@ def test_one_action_is_certain() -> None:
 
 def _learns(spec: VwSpec, rewards: tuple[float, float], *, n_rounds: int) -> float:
     """Return the mean probability of the right action at the end: which it is depends on the device."""
-    policy, chance = spec.build(), random.Random(5)  # noqa: S311 - made-up traffic, not a secret
+    policy, chance = spec.make(), random.Random(5)  # noqa: S311 - made-up traffic, not a secret
     contexts = [Context.of({"device": device}) for device in ("ios", "android", "web")]
     actions = _ACTIONS[:3]
     for _ in range(n_rounds):
@@ -247,7 +247,7 @@ def test_the_context_matters_only_through_interactions() -> None:
 def test_one_absurd_reward_does_not_end_learning() -> None:
     """After a reward of 1,000 among zeros and ones the right actions are still found."""
     spec = VwSpec()
-    policy = spec.build()
+    policy = spec.make()
     contexts = [Context.of({"device": device}) for device in ("ios", "android", "web")]
     chance = random.Random(5)  # noqa: S311 - made-up traffic, not a secret
     for i in range(6_000):
@@ -332,7 +332,7 @@ def test_a_bad_outcome_is_refused_and_changes_nothing(field: str, outcome: Outco
 def test_no_actions_are_refused() -> None:
     """VW answers an empty list with a phantom action; the policy does not."""
     with pytest.raises(InvalidInput, match="at least one action"):
-        VwSpec().build().probabilities(Context.of({}), [])
+        VwSpec().make().probabilities(Context.of({}), [])
 
 
 _HOSTILE = [
@@ -357,7 +357,7 @@ _HOSTILE = [
 @pytest.mark.parametrize("text", _HOSTILE, ids=ascii)
 def test_no_name_or_value_opens_a_line_or_a_label(text: str) -> None:
     """Hostile names and values stay features: as many probabilities as actions, and nothing is learned from them."""
-    policy = VwSpec().build()
+    policy = VwSpec().make()
     context = Context.of({text: text, "nested": {text: {text: 1.5}}, "list": [text, text]})
     actions = [Action.of("a", {text: text, "n": {text: 2}}), Action.of("b", {"x": [text]}), Action.of("c")]
     before = policy.dumps()
@@ -373,7 +373,7 @@ def test_no_name_or_value_opens_a_line_or_a_label(text: str) -> None:
 
 def test_two_hostile_names_are_two_features() -> None:
     """Names that differ in nothing but an encoded character are told apart."""
-    policy, chance = VwSpec().build(), random.Random(1)  # noqa: S311 - made-up traffic, not a secret
+    policy, chance = VwSpec().make(), random.Random(1)  # noqa: S311 - made-up traffic, not a secret
     contexts = [Context.of({"a:b": True}), Context.of({"a b": True}), Context.of({"a%3Ab": True})]
     for _ in range(900):
         which, chosen = chance.randrange(3), chance.randrange(3)
@@ -385,13 +385,13 @@ def test_two_hostile_names_are_two_features() -> None:
 def test_a_line_that_is_not_ours_is_a_bug_and_not_an_answer() -> None:
     """If an encoder let a newline through, the policy stops instead of answering for actions that do not exist."""
     with pytest.raises(AssertionError, match="3 actions in 2 lines"):
-        VwSpec().build().probabilities(Context({}, "|s x\n|a forged"), _ACTIONS[:2])
+        VwSpec().make().probabilities(Context({}, "|s x\n|a forged"), _ACTIONS[:2])
 
 
 @pytest.mark.parametrize("spec", _SPECS)
 def test_the_largest_numbers_leave_distributions(spec: VwSpec) -> None:
     """Features of ±1e9, in context and actions, a hundred at a time, never give NaN or 0, nor ruin other contexts."""
-    policy, chance = spec.build(), random.Random(2)  # noqa: S311 - made-up traffic, not a secret
+    policy, chance = spec.make(), random.Random(2)  # noqa: S311 - made-up traffic, not a secret
     sizes = [1e9, -1e9, 1e-9, 1, 0]
     contexts = [Context.of({f"f{k}": chance.choice(sizes) for k in range(100)}) for _ in range(5)]
     actions = [Action.of(f"a{k}", {f"g{j}": chance.choice(sizes) for j in range(100)}) for k in range(3)]
@@ -428,7 +428,7 @@ def test_a_state_cut_short_is_refused(kept: float) -> None:
     state = _folded(VwSpec(), _outcomes(30)).dumps()
 
     with pytest.raises(StateInvalid):
-        VwSpec().build().loads(state[: int(kept * len(state)) if kept < 1 else int(kept)])
+        VwSpec().make().loads(state[: int(kept * len(state)) if kept < 1 else int(kept)])
 
 
 @pytest.mark.parametrize(
@@ -442,7 +442,7 @@ def test_a_state_cut_short_is_refused(kept: float) -> None:
 def test_a_sealed_state_of_another_make_is_refused(payload: bytes) -> None:
     """A good checksum over what `dumps` never wrote is not enough."""
     with pytest.raises(StateInvalid):
-        VwSpec().build().loads(seal(VwSpec(), payload))
+        VwSpec().make().loads(seal(VwSpec(), payload))
 
 
 def test_a_state_that_counts_predictions_is_refused() -> None:
@@ -458,7 +458,7 @@ def test_a_state_that_counts_predictions_is_refused() -> None:
 def test_the_state_of_another_spec_is_refused() -> None:
     """A state fits the settings it was made with, and no others."""
     with pytest.raises(StateInvalid, match="another policy or spec"):
-        VwSpec(gamma_scale=20.0).build().loads(VwSpec().build().dumps())
+        VwSpec(gamma_scale=20.0).make().loads(VwSpec().build().dumps())
 
 
 def test_a_model_that_disagrees_with_the_count_of_outcomes_is_a_bug() -> None:
@@ -475,7 +475,7 @@ def test_a_model_that_disagrees_with_the_count_of_outcomes_is_a_bug() -> None:
 
 def test_twenty_thousand_decisions_do_not_grow_the_process() -> None:
     """Decisions over ever new actions, with lessons in between, leave the memory as it is after the first ones."""
-    policy, outcomes = VwSpec().build(), _outcomes(200)
+    policy, outcomes = VwSpec().make(), _outcomes(200)
     actions = [[Action.of(f"item{i}-{k}", {"price": i * k}) for k in range(10)] for i in range(100)]
 
     def decide(n: int) -> None:
@@ -499,7 +499,7 @@ def test_built_and_loaded_again_and_again_memory_is_given_back() -> None:
 
     def rebuild(n: int) -> None:
         for _ in range(n):
-            VwSpec().build().loads(state)
+            VwSpec().make().loads(state)
 
     rebuild(20)
     gc.collect()

@@ -60,6 +60,8 @@ def test_the_default_is_squarecb_with_every_default_written_out() -> None:
 
     assert isinstance(spec, VwSpec)
     assert dataclasses.asdict(spec) == {
+        "min_probability": 0.0,
+        "window": None,
         "exploration": "squarecb",
         "gamma_scale": 10.0,
         "epsilon": None,
@@ -126,6 +128,7 @@ def test_every_setting_is_of_a_type_that_a_configuration_can_hold() -> None:
         "<class 'int'>",
         "<class 'float'>",
         "float | None",
+        "int | None",
         "tuple[str, ...]",
     }
 
