@@ -3,7 +3,7 @@
 from policies.bounds import RunningMean
 from policies.draw import checked, draw, uniform
 from policies.errors import InvalidInput, PolicyError, StateInvalid
-from policies.features import Action, Context, Limits
+from policies.features import Action, Context, Limits, Slot
 from policies.outcomes import check_actions, check_outcome
 from policies.protocol import REWARD_RANGE, FloatArray, Outcome, Policy, PolicySpec
 from policies.registry import KINDS, parse_spec
@@ -21,6 +21,7 @@ __all__ = [
     "PolicyError",
     "PolicySpec",
     "RunningMean",
+    "Slot",
     "StateInvalid",
     "check_actions",
     "check_outcome",

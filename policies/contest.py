@@ -29,6 +29,7 @@ ContestState = tuple[Server, EvidenceState, tuple[int, float, float]]
 
 START: Final = 5  # outcomes of a lane before its own policy starts from the shared one; docs/pooling.md
 LEVEL: Final = 0.9  # two-sided, so that either bound errs once in twenty at most
+_LEAST_PROPENSITY: Final = 1e-12  # divided by it, a reward of 1e9 is far from any float's end
 _LEAST: Final = 0.02  # share of the policy that does not serve
 _ROOT_2: Final = math.sqrt(2.0)
 
@@ -67,7 +68,8 @@ class Contest:
             Finite.
         """
         if self._rewards.n:  # the first one has no baseline
-            self.evidence.add((own - shared) / propensity * (reward - self._rewards.mean))
+            weight = (own - shared) / max(propensity, _LEAST_PROPENSITY)
+            self.evidence.add(weight * (reward - self._rewards.mean))
         self._rewards.add(reward)
 
     def serving(self, pool: Evidence) -> Server:

@@ -1,126 +1,115 @@
-"""Epsilon-greedy without context: the best mean so far, and now and then anything.
+"""Epsilon-greedy: the best mean so far, and now and then anything; the models that it comes in."""
 
-Learning uses the plain mean of the rewards that an action got, not weighted by 1 ÷ propensity.
-A weight is there to undo a choice that depended on the context; here it never does, so that
-what an action earned says the same about it however likely it was to be chosen, and weights
-would only add variance.
-"""
-
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Final
 
-import numpy as np
-
-from policies.features import Action, Context
-from policies.outcomes import check_actions, check_outcome
-from policies.per_action import PerAction, read_numbers
-from policies.protocol import REWARD_RANGE, FloatArray, Outcome, Policy
-from policies.settings import check_max_actions, check_range
+from policies.greedy import Epsilon
+from policies.linear_policy import greedy_rule, linear_policy
+from policies.mean import EpsilonGreedy
+from policies.models import Model, model_of
+from policies.protocol import REWARD_RANGE, Policy
+from policies.settings import check_range
 from policies.spec import BaseSpec
-from policies.state import seal, unseal
 
-__all__ = ["EpsilonGreedy", "EpsilonGreedySpec"]
+__all__ = ["EpsilonGreedySpec"]
 
-_LEAST_EPSILON = 1e-6  # less would log propensities that no evaluation can use
+_MAX_ACTIONS = 10_000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EpsilonGreedySpec(BaseSpec):
-    """Settings of `EpsilonGreedy`.
+    """Settings of the kind ``epsilon_greedy``.
 
     Parameters
     ----------
+    model
+        ``"mean"``: the mean reward of each action. ``"linear"``: the reward predicted from features.
     epsilon
-        Share of the decisions drawn evenly from all actions; 1e-6 to 1.
+        Share of the decisions drawn evenly from all actions, before the first outcome; 1e-6 to 1.
+    decay_after
+        After n outcomes the share is ``epsilon ÷ √(1 + n ÷ decay_after)``; 1 to 1e12. None: `epsilon` for ever.
+    least_epsilon
+        The share never falls below this; 1e-6 to `epsilon`, with `decay_after` alone. None: 0.01, or `epsilon` if
+        that is less.
     initial_reward
         Mean of an action without an outcome. None: the mean of all rewards so far (0 before the
         first). That is right in any unit and neutral: a newcomer is preferred to actions known to
         be worse than what is played on average, and waits behind the better ones for its share of
         `epsilon`. A high number tries each newcomer at once, a low one only by chance.
+    discount
+        What an outcome still counts after the next one of the same action (``"linear"``: of the lane), for rewards
+        that drift; 0.5 to 1 (nothing fades).
     max_actions
-        Ids whose means are kept; 1 to 1,000,000.
+        Ids that are kept. ``"mean"``: 1 to 1,000,000; None: 10,000. ``"linear"``, not shared: 1 to 10,000;
+        None: 200.
+    prior_weight
+        ``"linear"``: number of imagined outcomes that the prior of each feature is worth; 0.01 to 1e6. None: 2.
+    shared
+        ``"linear"``: one model over the actions' features and their products with the context's. None: no, but one
+        model of the context's features for each action.
+    max_features
+        ``"linear"``: features that a model learns about; 1 to 512. None: 128.
 
     Raises
     ------
     InvalidInput
-        A setting is out of its range.
+        A setting is out of its range, or is not one of the model.
     """
 
     kind: ClassVar[str] = "epsilon_greedy"
 
+    model: str = "mean"
     epsilon: float = 0.1
+    decay_after: float | None = None
+    least_epsilon: float | None = None
     initial_reward: float | None = None
-    max_actions: int = 10_000
+    discount: float = 1.0
+    max_actions: int | None = None
+    prior_weight: float | None = None
+    shared: bool | None = None
+    max_features: int | None = None
 
     def __post_init__(self) -> None:
-        """Check the ranges."""
+        """Check the settings, by making the policy that they describe."""
         BaseSpec.__post_init__(self)  # super() does not find the class that slots=True made
-        check_range("epsilon", self.epsilon, low=_LEAST_EPSILON, high=1.0)
-        if self.initial_reward is not None:
-            check_range("initial_reward", self.initial_reward, low=REWARD_RANGE[0], high=REWARD_RANGE[1])
-        check_max_actions(self.max_actions)
+        self.make()
 
-    def make(self) -> "EpsilonGreedy":
+    def make(self) -> Policy:
         """Make the policy, as it is before any outcome."""
-        return EpsilonGreedy(self)
+        return model_of(self, _MODELS).make(self)
+
+    def exploration(self) -> Epsilon:
+        """Return the share drawn evenly, as a function of the outcomes learned."""
+        return Epsilon.of(self.epsilon, self.decay_after, self.least_epsilon)
 
 
-class EpsilonGreedy:
-    """Plays `epsilon` ÷ n on every action and shares the rest among those of the best mean."""
-
-    __slots__ = ("_all", "_means", "_spec")
-
-    resumable = True
-    reward_range = REWARD_RANGE
-
-    def __init__(self, spec: EpsilonGreedySpec) -> None:
-        self._spec = spec
-        self._all = (0.0, 0.0)
-        self._means = PerAction(width=2, max_actions=spec.max_actions)
-
-    def probabilities(self, context: Context, actions: Sequence[Action]) -> FloatArray:  # noqa: ARG002 - context-free
-        """Return what would be played now: shape (n_actions,)."""
-        n_actions = check_actions(actions)
-        unseen = self._unseen()
-        known = self._means.values
-        means = [known.get(action.id, unseen)[1] for action in actions]
-        best = max(means)
-        explored = self._spec.epsilon / n_actions
-        greedy = explored + (1.0 - self._spec.epsilon) / means.count(best)
-        return np.array([greedy if mean == best else explored for mean in means])
-
-    def learn(self, outcome: Outcome) -> None:
-        """Take the reward into the mean of the chosen action and into the mean of all."""
-        check_outcome(outcome, self.reward_range)
-        chosen = outcome.actions[outcome.chosen].id
-        self._means.put(chosen, _with(self._means.values.get(chosen, (0.0, 0.0)), outcome.reward))
-        self._all = _with(self._all, outcome.reward)
-
-    def adopt(self, parent: Policy) -> None:
-        """Start from what a policy of the same spec has learned."""
-        if not isinstance(parent, EpsilonGreedy):
-            raise TypeError("the parent is of another spec")
-        self._means.loads(parent._means.dumps())  # noqa: SLF001 - of the same class
-        self._all = parent._all  # noqa: SLF001 - of the same class
-
-    def dumps(self) -> bytes:
-        """Return the whole state."""
-        return seal(self._spec, json.dumps(self._all).encode() + b"\n" + self._means.dumps())
-
-    def loads(self, state: bytes) -> None:
-        """Replace the state."""
-        first, _, table = unseal(self._spec, state).partition(b"\n")
-        n, mean = read_numbers(first, width=2)
-        self._means.loads(table)
-        self._all = (n, mean)
-
-    def _unseen(self) -> tuple[float, float]:
-        given = self._spec.initial_reward
-        return self._all if given is None else (0.0, given)
+def _mean(spec: EpsilonGreedySpec) -> Policy:
+    return EpsilonGreedy(
+        spec,
+        exploration=spec.exploration(),
+        initial_reward=spec.initial_reward,
+        discount=spec.discount,
+        max_actions=_MAX_ACTIONS if spec.max_actions is None else spec.max_actions,
+    )
 
 
-def _with(count_and_mean: tuple[float, ...], reward: float) -> tuple[float, float]:
-    n = count_and_mean[0] + 1.0
-    return n, count_and_mean[1] + (reward - count_and_mean[1]) / n
+def _linear(spec: EpsilonGreedySpec) -> Policy:
+    if spec.initial_reward is not None:  # checked here too, under the name that it has here
+        check_range("initial_reward", spec.initial_reward, low=REWARD_RANGE[0], high=REWARD_RANGE[1])
+    return linear_policy(
+        spec,
+        greedy_rule(spec.exploration()),
+        prior_mean=spec.initial_reward,
+        prior_weight=spec.prior_weight,
+        discount=spec.discount,
+        shared=spec.shared,
+        max_actions=spec.max_actions,
+        max_features=spec.max_features,
+    )
+
+
+_MODELS: Final[Mapping[str, Model[EpsilonGreedySpec]]] = {
+    "mean": Model(settings=("initial_reward", "max_actions"), make=_mean),
+    "linear": Model(settings=("initial_reward", "max_actions", "prior_weight", "shared", "max_features"), make=_linear),
+}

@@ -30,14 +30,17 @@ from typing import Any
 
 from policies.errors import InvalidInput
 
-__all__ = ["Action", "Context", "Limits"]
+__all__ = ["Action", "Context", "Limits", "Slot"]
 
 _SHARED_NAMESPACE = "|s"
 _ACTION_NAMESPACE = "|a"
-_ID_FEATURE = "%id="  # a client's own name never holds a bare "%", so none can collide with it
+_SLOT_NAMESPACE = "|s.%slot"  # a client's own name never holds a bare "%", so none can collide with it
+_ID_FEATURE = "%id="  # as above
 _UNSAFE = re.compile(r"[\x00-\x20\x7f-\xa0%:=|\u2028\u2029]")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _MEMO_ENTRIES = 65_536  # tokens kept; a client that sends new strings for ever only costs the memo
+_MEMO_ACTIONS = 16_384  # actions kept, some 1 KB each
+_MEMO_LINE = 1_000  # characters of the line of an action that is kept
 _MEMO_LENGTH = 100  # characters; longer ones are rare, and kept they would add up to gigabytes
 _LEAST_NUMBER = 1e-20  # VW 9.11 reads what is a little smaller as 0, but 5.1e-270 as 5.1e-14
 _FIELD_LENGTH = 300  # characters of a path that an error repeats
@@ -65,6 +68,9 @@ class Limits:
     magnitude: float = 1e9
 
 
+_LIMITS = Limits()
+
+
 @dataclass(frozen=True, slots=True)
 class Context:
     """The features of the moment.
@@ -81,7 +87,7 @@ class Context:
     line: str
 
     @classmethod
-    def of(cls, data: Mapping[str, Any], *, limits: Limits = Limits()) -> "Context":
+    def of(cls, data: Mapping[str, Any], *, limits: Limits = _LIMITS) -> "Context":
         """Check `data` and encode it.
 
         Raises
@@ -89,7 +95,11 @@ class Context:
         InvalidInput
             A value is of no known kind, not finite, too large, too deep or one too many.
         """
-        return cls(data, _encode(data, _SHARED_NAMESPACE, "", limits))
+        return cls(data, _flat(data, _SHARED_NAMESPACE, limits) or _encode(data, _SHARED_NAMESPACE, "", limits))
+
+    def at_slot(self, slot: "Slot") -> "Context":
+        """Return the context with the features of a slot, as a policy sees it that is to fill it."""
+        return Context(self.data, f"{self.line} {slot.line}")
 
     def within(self, segment: str) -> "Context":
         """Return the context with the segment as one more feature, as a policy that several segments share sees it."""
@@ -115,7 +125,7 @@ class Action:
     line: str
 
     @classmethod
-    def of(cls, id: str, features: Mapping[str, Any] | None = None, *, limits: Limits = Limits()) -> "Action":  # noqa: A002 - an action's id is its id
+    def of(cls, id: str, features: Mapping[str, Any] | None = None, *, limits: Limits = _LIMITS) -> "Action":  # noqa: A002 - an action's id is its id
         """Check an id and its features and encode them.
 
         Raises
@@ -123,13 +133,77 @@ class Action:
         InvalidInput
             The id is empty, too long or holds a control character, or a feature is refused.
         """
+        key = None
+        if type(features) is dict and type(id) is str:
+            values = features.values()
+            key = (id, *features, *values, *map(type, values))  # the types too: 1, 1.0 and True are equal
+            try:
+                known = _ACTIONS.get(key)
+            except TypeError:  # a list or an object among the values
+                key = None
+            else:
+                if known is not None and known[0] is limits:
+                    return known[1]
         check_id(id, field="id", limits=limits)
         data = {} if features is None else features
+        first = _ID_FEATURE + _escape(id)
         try:
-            line = _encode(data, _ACTION_NAMESPACE, _ID_FEATURE + _escape(id), limits)
+            line = _flat(data, f"{_ACTION_NAMESPACE} {first}", limits) or _encode(
+                data, _ACTION_NAMESPACE, first, limits
+            )
         except InvalidInput as error:
             raise error.under("features") from None
+        if key is not None and len(line) <= _MEMO_LINE:
+            if len(_ACTIONS) >= _MEMO_ACTIONS:
+                _ACTIONS.clear()
+            _ACTIONS[key] = limits, cls(id, dict(data), line)  # its own features: a caller's may change
         return cls(id, data, line)
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A place to fill, one of several in a decision.
+
+    Attributes
+    ----------
+    id
+        As an action's.
+    line
+        The id, the position and the features as VW text: a namespace of the context.
+    """
+
+    id: str
+    line: str
+
+    @classmethod
+    def of(
+        cls,
+        id: str,  # noqa: A002 - as an action's
+        *,
+        position: int,
+        features: Mapping[str, Any] | None = None,
+        limits: Limits = Limits(),
+    ) -> "Slot":
+        """Check an id and its features and encode them.
+
+        Parameters
+        ----------
+        position
+            Which place of the decision it is, from 0; a feature like a string, since the second place is not
+            twice the first.
+
+        Raises
+        ------
+        InvalidInput
+            The id is empty, too long or holds a control character, or a feature is refused.
+        """
+        check_id(id, field="id", limits=limits)
+        own = f"{_ID_FEATURE}{_escape(id)} %position={position}"
+        try:
+            line = _encode({} if features is None else features, _SLOT_NAMESPACE, own, limits)
+        except InvalidInput as error:
+            raise error.under("features") from None
+        return cls(id, line)
 
 
 def check_id(value: str, *, field: str, limits: Limits) -> None:
@@ -144,6 +218,32 @@ def check_id(value: str, *, field: str, limits: Limits) -> None:
         raise InvalidInput("id_length", field, f"must be 1 to {limits.id_bytes} bytes long, not {size}")
     if _CONTROL.search(value):
         raise InvalidInput("control_character", field, "must not hold control characters")
+
+
+def _flat(data: Any, head: str, limits: Limits) -> str | None:
+    """Return the line of an object that holds only a few plain values; None if `_encode` has to look at it.
+
+    Most contexts and actions are such objects, and this takes half as long.
+    """
+    if type(data) is not dict or len(data) > limits.features or limits.depth < 1:
+        return None
+    largest = limits.magnitude
+    tokens = [head]
+    for key, value in data.items():
+        kind = type(value)
+        if kind is str:
+            tokens.append(_STRINGS.get((key, value)) or _string_token(key, value, ""))
+        elif kind is float or kind is int:
+            if not -largest <= value <= largest:
+                return None
+            number = 0 if -_LEAST_NUMBER < value < _LEAST_NUMBER else value
+            tokens.append(f"{_NAMES.get(key) or _name_token(key, '')}:{number!r}")
+        elif kind is bool:
+            if value:
+                tokens.append(_NAMES.get(key) or _name_token(key, ""))
+        elif value is not None:
+            return None
+    return " ".join(tokens)
 
 
 def _encode(data: Mapping[str, Any], namespace: str, first: str, limits: Limits) -> str:
@@ -242,6 +342,7 @@ class _Encoder:
         return merged if n_objects else None
 
 
+_ACTIONS: dict[tuple[Any, ...], tuple[Limits, Action]] = {}  # most requests repeat the actions of a catalogue
 _NAMES: dict[str, str] = {}
 _STRINGS: dict[tuple[str, str], str] = {}
 

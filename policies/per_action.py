@@ -48,6 +48,10 @@ class PerAction:
         table[action_id] = values
         return forgotten
 
+    def like(self) -> "PerAction":
+        """Return an empty table of the same width and size."""
+        return PerAction(width=self._width, max_actions=self._max_actions)
+
     def dumps(self) -> bytes:
         """Return the whole table as JSON."""
         return json.dumps([[key, *values] for key, values in self._values.items()], separators=(",", ":")).encode()
@@ -70,15 +74,21 @@ class PerAction:
         self.values = MappingProxyType(table)
 
 
-def read_numbers(payload: bytes, *, width: int) -> tuple[float, ...]:
+def read_numbers(payload: bytes, *, width: int | None = None) -> tuple[float, ...]:
     """Return the floats of a JSON list.
+
+    Parameters
+    ----------
+    width
+        How many there must be; None: one or more.
 
     Raises
     ------
     StateInvalid
-        It is not a list of `width` finite floats.
+        It is not a list of that many finite floats.
     """
-    return _numbers(_read(payload), width)
+    values = _read(payload)
+    return _numbers(values, (len(values) or 1) if width is None else width)
 
 
 def _read(payload: bytes) -> list[Any]:

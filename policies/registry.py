@@ -8,15 +8,23 @@ from typing import Any, cast
 
 from policies.epsilon_greedy import EpsilonGreedySpec
 from policies.errors import InvalidInput
+from policies.fixed import FixedSpec
+from policies.mixture import MixtureSpec
 from policies.protocol import PolicySpec
+from policies.spec import types_of
 from policies.thompson import ThompsonSpec
+from policies.ucb import UcbSpec
+from policies.uniform_policy import UniformSpec
 from policies.vw import VwSpec
 
 __all__ = ["KINDS", "parse_spec", "spec_fields"]
 
 KINDS: dict[str, type[PolicySpec]] = {
-    spec.kind: cast("type[PolicySpec]", spec) for spec in (EpsilonGreedySpec, ThompsonSpec, VwSpec)
+    spec.kind: cast("type[PolicySpec]", spec)
+    for spec in (EpsilonGreedySpec, FixedSpec, MixtureSpec, ThompsonSpec, UcbSpec, UniformSpec, VwSpec)
 }
+
+_DEEPEST = 32  # policies within policies: no mixture may be that deep, and a deeper table would use up Python's stack
 
 
 def parse_spec(data: Mapping[str, Any]) -> PolicySpec:
@@ -27,52 +35,52 @@ def parse_spec(data: Mapping[str, Any]) -> PolicySpec:
     InvalidInput
         Unknown kind or setting, or a value of the wrong type or out of range; names the setting.
     """
+    return _parsed(data, 0)
+
+
+def spec_fields(spec: type[PolicySpec]) -> dict[str, Any]:
+    """Return the settings of a spec with their types: its own as they are declared, then those of every policy."""
+    return dict(types_of(spec))
+
+
+def _parsed(data: Mapping[str, Any], depth: int) -> PolicySpec:
     settings = dict(data)
     kind = settings.pop("kind", None)
     if kind is None:
         raise InvalidInput("unknown_kind", "kind", f"is missing: it must be one of {', '.join(sorted(KINDS))}")
     if not isinstance(kind, str) or kind not in KINDS:
-        raise InvalidInput("unknown_kind", "kind", f"must be one of {', '.join(sorted(KINDS))}, not {kind!r}")
+        given = repr(kind) if isinstance(kind, str) else type(kind).__name__  # a number may be too long to be written
+        raise InvalidInput("unknown_kind", "kind", f"must be one of {', '.join(sorted(KINDS))}, not {given}")
+    if depth > _DEEPEST:
+        raise InvalidInput("too_deep", "", f"is a policy more than {_DEEPEST} levels inside another")
     spec = KINDS[kind]
     known = spec_fields(spec)
     for name, value in settings.items():
+        if not isinstance(name, str):
+            raise InvalidInput("invalid_type", "", f"holds a setting whose name is no text but {type(name).__name__}")
         if name not in known:
             raise InvalidInput("unknown_setting", name, f"is no setting of {kind!r}; it has {', '.join(known)}")
-        settings[name] = _typed(name, value, known[name])
+        settings[name] = _read(name, value, known[name], depth)
+    for name in _required(spec):
+        if name not in settings:
+            raise InvalidInput("missing_setting", name, f"is missing: a {kind!r} policy must have it")
     return spec(**settings)
 
 
-def spec_fields(spec: type[PolicySpec]) -> dict[str, Any]:
-    """Return the settings of a spec with their types, in the order they are declared."""
-    hints = typing.get_type_hints(spec)
-    return {field.name: hints[field.name] for field in dataclasses.fields(cast("Any", spec))}
+def _required(spec: type[PolicySpec]) -> list[str]:
+    return [field.name for field in dataclasses.fields(cast("Any", spec)) if field.default is dataclasses.MISSING]
 
 
-def _typed(name: str, value: Any, expected: Any) -> Any:
+def _read(name: str, value: Any, expected: Any, depth: int) -> Any:
+    """Return a setting with the tables of policies in it parsed; `BaseSpec` checks the types of all."""
     options = typing.get_args(expected) if isinstance(expected, types.UnionType) else (expected,)
-    if type(value) is int and float in options and int not in options:
-        try:
-            return float(value)
-        except OverflowError:
-            raise InvalidInput("setting_out_of_range", name, "is larger than any float") from None
-    if type(value) in options or (value is None and types.NoneType in options):
-        return value
     if PolicySpec in options and isinstance(value, Mapping):
         try:
-            return parse_spec(value)
+            return _parsed(value, depth + 1)
         except InvalidInput as error:
             raise error.under(name) from None
     for option in options:
         if typing.get_origin(option) is tuple and isinstance(value, (list, tuple)):
             inner = typing.get_args(option)[0]
-            return tuple(_typed(f"{name}[{i}]", item, inner) for i, item in enumerate(value))
-    names = " or ".join(_type_name(option) for option in options if option is not types.NoneType)
-    raise InvalidInput("invalid_type", name, f"must be {names}, not {type(value).__name__}")
-
-
-def _type_name(expected: Any) -> str:
-    if typing.get_origin(expected) is tuple:
-        return f"list of {_type_name(typing.get_args(expected)[0])}"
-    if expected is PolicySpec:
-        return "policy"
-    return str(getattr(expected, "__name__", expected))
+            return tuple(_read(f"{name}[{i}]", item, inner, depth) for i, item in enumerate(value))
+    return value

@@ -17,7 +17,7 @@ from typing import Any, cast
 from policies.errors import StateInvalid
 from policies.protocol import PolicySpec
 
-__all__ = ["seal", "spec_bytes", "unseal"]
+__all__ = ["seal", "spec_bytes", "spec_settings", "unseal"]
 
 _MAGIC = b"banditd\x01"
 _CHECKSUM_BYTES = 16
@@ -25,7 +25,13 @@ _CHECKSUM_BYTES = 16
 
 def spec_bytes(spec: PolicySpec) -> bytes:
     """Return the spec as canonical JSON, every default written out."""
-    return json.dumps(_plain(spec), sort_keys=True, separators=(",", ":")).encode()
+    return json.dumps(spec_settings(spec), sort_keys=True, separators=(",", ":")).encode()
+
+
+def spec_settings(spec: PolicySpec) -> dict[str, Any]:
+    """Return the spec as a table that `parse_spec` reads: its kind, then every setting; specs inside it likewise."""
+    settings = cast("Any", spec)
+    return {"kind": spec.kind, **{field.name: _plain(getattr(spec, field.name)) for field in fields(settings)}}
 
 
 def seal(spec: PolicySpec, payload: bytes) -> bytes:
@@ -55,13 +61,9 @@ def unseal(spec: PolicySpec, state: bytes) -> bytes:
 
 
 def _plain(value: Any) -> Any:
-    """Return a setting as JSON values; a spec inside a spec keeps its kind."""
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
-    if is_dataclass(value):
-        spec = cast("Any", value)
-        return {"kind": spec.kind, **{field.name: _plain(getattr(spec, field.name)) for field in fields(spec)}}
-    return value
+    return spec_settings(cast("PolicySpec", value)) if is_dataclass(value) else value
 
 
 def _checksum(body: bytes) -> bytes:

@@ -43,8 +43,8 @@ class Floored:
     def probabilities(self, context: Context, actions: Sequence[Action]) -> FloatArray:
         """Return what would be played now: shape (n_actions,)."""
         inner = self._policy.probabilities(context, actions)
-        share = min(1.0, self._floor * len(actions))
-        return inner * (1.0 - share) + share / len(actions)
+        floor = min(self._floor, 1.0 / len(actions))
+        return inner * max(0.0, 1.0 - floor * len(actions)) + floor
 
     def learn(self, outcome: Outcome) -> None:
         """Take one outcome in."""
@@ -112,7 +112,7 @@ class Windowed:
             self._younger.learn(outcome)
         self._n += 1
         if self._n % self._window == 0:
-            self._older = self._younger or self._older
+            self._older = self._older if self._younger is None else self._younger
             self._younger = self._make()
 
     def adopt(self, parent: Policy) -> None:

@@ -49,5 +49,5 @@ def test_worse_policies_hardly_ever_take_over() -> None:
 
 
 def test_better_policies_take_over_soon() -> None:
-    """Where one action pays 0.6 and the other 0.3, the policy that prefers the first serves nine lanes in ten in time."""
+    """Where one action pays 0.6 and the other 0.3, the policy that prefers the first serves nine lanes in ten soon."""
     assert _takeovers(gain=0.3, seed=3) >= 360

@@ -90,6 +90,15 @@ def test_the_level_of_rewards_does_not_matter(shift: float) -> None:
     assert contest.serving(NOTHING) == "own"
 
 
+def test_no_outcome_ends_it() -> None:
+    """The least propensity that a float has, with the largest rewards, leaves a contest that goes on."""
+    contest = Contest()
+    for reward in (-1e9, 1e9, -1e9):
+        contest.add(own=1.0, shared=0.0, propensity=5e-324, reward=reward)
+
+    assert 0.0 < contest.own_share(NOTHING) < 1.0
+
+
 def test_a_state_comes_back() -> None:
     """Loading what was dumped gives the same contest, which goes on alike."""
     contest = _fought(30, own=0.9, shared=0.4)
@@ -106,4 +115,4 @@ def test_a_state_that_cannot_be_is_refused() -> None:
     _, evidence, rewards = Contest().dumps()
 
     with pytest.raises(StateInvalid):
-        Contest.loads(("both", evidence, rewards))  # type: ignore[arg-type] - that is the point
+        Contest.loads(("both", evidence, rewards))  # type: ignore[arg-type]  # that is the point

@@ -2,14 +2,15 @@
 
 import pytest
 
-from policies import Action, Context, InvalidInput, Outcome
-from policies.epsilon_greedy import EpsilonGreedy, EpsilonGreedySpec
+from policies import Action, Context, InvalidInput, Outcome, Policy
+from policies.epsilon_greedy import EpsilonGreedySpec
+from policies.fixed import FixedSpec
 
 NOW = Context.of({})
 A, B, C, D = (Action.of(name) for name in "abcd")
 
 
-def learned(policy: EpsilonGreedy, *rewards: tuple[Action, float]) -> EpsilonGreedy:
+def learned(policy: Policy, *rewards: tuple[Action, float]) -> Policy:
     """Teach the policy each reward in turn."""
     for action, reward in rewards:
         policy.learn(Outcome(context=NOW, actions=[action], chosen=0, propensity=1.0, reward=reward))
@@ -69,6 +70,63 @@ def test_a_forgotten_action_is_a_newcomer_again() -> None:
     assert policy.probabilities(NOW, [B, D]) == pytest.approx([0.5, 0.5])
 
 
+def test_epsilon_falls_with_the_outcomes_learned() -> None:
+    """With ε = 0.4 and `decay_after` 1, three outcomes leave 0.2 to be drawn evenly."""
+    policy = learned(EpsilonGreedySpec(epsilon=0.4, decay_after=1.0).make(), (A, 1.0), (B, 0.0), (B, 0.0))
+
+    assert policy.probabilities(NOW, [A, B]) == pytest.approx([0.9, 0.1], abs=1e-15)
+
+
+def test_a_discount_weighs_the_last_outcomes_of_an_action_more() -> None:
+    """With discount 0.5, rewards of 1, 1 and 0 have the mean (0.25 + 0.5) ÷ 1.75, above 0.4 and below 0.45."""
+    spec = EpsilonGreedySpec(epsilon=0.2, discount=0.5, initial_reward=0.0)
+    lessons = ((A, 1.0), (A, 1.0), (A, 0.0))
+
+    below = learned(spec.make(), *lessons, (B, 0.42))
+    above = learned(spec.make(), *lessons, (B, 0.43))
+
+    assert below.probabilities(NOW, [A, B])[0] == pytest.approx(0.9)
+    assert above.probabilities(NOW, [A, B])[0] == pytest.approx(0.1)
+
+
+def test_a_discount_counts_an_actions_own_outcomes() -> None:
+    """What other actions earn in between takes nothing off an action's mean."""
+    alone = learned(EpsilonGreedySpec(discount=0.5).make(), (A, 1.0), (A, 0.0), (B, 0.34))
+    between = learned(EpsilonGreedySpec(discount=0.5).make(), (A, 1.0), *((B, 0.34),) * 20, (A, 0.0))
+
+    assert (alone.probabilities(NOW, [A, B]) == between.probabilities(NOW, [A, B])).all()
+
+
+def test_a_parents_means_count_as_five_outcomes_at_most() -> None:
+    """After 1,000 rewards of 1 in the parent, 6 of 0 in the child take the mean to 5 ÷ 11."""
+    parent = learned(EpsilonGreedySpec(initial_reward=0.0).make(), *((A, 1.0),) * 1_000)
+    child = EpsilonGreedySpec(initial_reward=0.0).make()
+    child.adopt(parent)
+
+    learned(child, *((A, 0.0),) * 6)
+
+    assert learned(child, (B, 5 / 11 - 1e-9)).probabilities(NOW, [A, B])[0] > 0.9
+    assert learned(child, (C, 5 / 11 + 1e-9)).probabilities(NOW, [A, C])[0] < 0.1
+
+
+def test_a_child_explores_from_the_start_and_gives_newcomers_its_parents_mean() -> None:
+    """Adopting passes on means, not the number of outcomes that ε has fallen with."""
+    spec = EpsilonGreedySpec(epsilon=0.4, decay_after=1.0)
+    parent = learned(spec.make(), (A, 1.0), (B, 0.0), (B, 0.5))
+    child = spec.make()
+
+    child.adopt(parent)
+
+    assert child.probabilities(NOW, [A, D]) == pytest.approx([0.8, 0.2])
+    assert child.probabilities(NOW, [B, D]) == pytest.approx([0.2, 0.8])
+
+
+def test_only_a_policy_of_the_same_model_is_adopted() -> None:
+    """A parent of another kind is a mistake of the caller."""
+    with pytest.raises(TypeError):
+        EpsilonGreedySpec().make().adopt(FixedSpec().make())
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [
@@ -78,6 +136,9 @@ def test_a_forgotten_action_is_a_newcomer_again() -> None:
         ("epsilon", float("nan")),
         ("initial_reward", float("inf")),
         ("initial_reward", 1.1e9),
+        ("discount", 0.4),
+        ("discount", 1.1),
+        ("discount", float("nan")),
         ("max_actions", 0),
         ("max_actions", 1_000_001),
     ],

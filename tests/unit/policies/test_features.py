@@ -1,13 +1,14 @@
 """Contexts and actions: what each kind of value becomes, and what is refused under which name."""
 
 import math
+import random
 import tracemalloc
 from time import process_time
 from typing import Any
 
 import pytest
 
-from policies import Action, Context, InvalidInput, Limits, features
+from policies import Action, Context, InvalidInput, Limits, Slot, features
 
 
 @pytest.mark.parametrize(
@@ -18,6 +19,7 @@ from policies import Action, Context, InvalidInput, Limits, features
         ({"plan": "free"}, "|s plan=free"),
         ({"new": True, "old": False, "none": None}, "|s new"),
         ({"user": {"plan": "free"}}, "|s.user plan=free"),
+        ({"user": {"new": True, "old": False, "none": None, "age": 31}}, "|s.user new age:31"),
         ({"hour": 9, "user": {"geo": {"city": "Oslo"}}}, "|s hour:9 |s.user.geo city=Oslo"),
         ({"tags": ["new", "hot", "new"]}, "|s tags=new tags=hot"),
         ({"v": [1, 2.5, None, True]}, "|s v.0:1 v.1:2.5 v.3"),
@@ -36,6 +38,33 @@ def test_a_context_is_written_as_documented(data: dict[str, Any], line: str) -> 
 def test_an_action_carries_its_id_as_a_feature() -> None:
     """The id stands first, where no client's own feature can be taken for it."""
     assert Action.of("shoe 42", {"id": "other", "%id": "x"}).line == "|a %id=shoe%2042 id=other %25id=x"
+
+
+def test_a_slot_is_a_namespace_of_the_context() -> None:
+    """The slot's id, its position and its features come last, and the context's own stay as they are."""
+    slot = Slot.of("top left", position=1, features={"w": 2, "at": {"page": "home"}, "%id": "x"})
+
+    at_slot = Context.of({"hour": 9}).at_slot(slot)
+
+    assert at_slot.line == "|s hour:9 |s.%slot %id=top%20left %position=1 w:2 %25id=x |s.%slot.at page=home"
+    assert at_slot.data == {"hour": 9}
+
+
+@pytest.mark.parametrize(
+    ("slot_id", "data", "code", "field"),
+    [
+        ("", {}, "id_length", "id"),
+        ("a\nb", {}, "control_character", "id"),
+        ("x", {"a": {"b": math.nan}}, "number_not_finite", "features.a.b"),
+        ("x", [], "invalid_type", "features"),
+    ],
+)
+def test_a_slot_is_refused_as_an_action_is(slot_id: str, data: Any, code: str, field: str) -> None:
+    """A bad id or a bad feature is named."""
+    with pytest.raises(InvalidInput) as caught:
+        Slot.of(slot_id, position=0, features=data)
+
+    assert (caught.value.code, caught.value.field) == (code, field)
 
 
 DEEP: dict[str, Any] = {"a": {"b": {"c": 1}}}
@@ -166,3 +195,84 @@ def test_merging_many_objects_takes_linear_time() -> None:
     Context.of(data, limits=Limits(features=10_000))
 
     assert process_time() - started < 0.5  # about 5 ms; copying the names for each object takes over 2 s
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "line"),
+    [
+        ({"x": 1}, {"x": True}, "|a %id=k x"),
+        ({"x": 1}, {"x": 1.0}, "|a %id=k x:1.0"),
+        ({"x": True}, {"x": 1}, "|a %id=k x:1"),
+        ({"x": "1"}, {"x": 1}, "|a %id=k x:1"),
+        ({"x": 0.0}, {"x": False}, "|a %id=k"),
+        ({"x": 1, "y": 2}, {"y": 2, "x": 1}, "|a %id=k y:2 x:1"),
+        ({"x": "y"}, {"y": "x"}, "|a %id=k y=x"),
+        ({"x": None}, {"x": False}, "|a %id=k"),
+        ({"x": [1]}, {"x": [True]}, "|a %id=k x.0"),
+        ({"x": {"y": 1}}, {"x": {"y": 1.5}}, "|a %id=k |a.x y:1.5"),
+        ({}, None, "|a %id=k"),
+    ],
+    ids=str,
+)
+def test_an_action_like_another_is_still_written_as_itself(
+    first: dict[str, Any], second: dict[str, Any] | None, line: str
+) -> None:
+    """Values that are equal in Python, or in another order, are not taken for what was encoded before."""
+    for features_ in (first, second, first):
+        Action.of("k", features_)
+
+    assert Action.of("k", second).line == line
+
+
+def test_a_remembered_action_keeps_its_features() -> None:
+    """What a caller does to its own object later changes no action that was made of an equal one."""
+    mine = {"price": 1.5}
+    Action.of("remembered", mine)
+    mine["price"] = 9.0
+
+    again = Action.of("remembered", {"price": 1.5})
+
+    assert (again.features, again.line) == ({"price": 1.5}, "|a %id=remembered price:1.5")
+
+
+def test_a_remembered_action_obeys_the_limits_of_the_call() -> None:
+    """What was fine under one set of limits is checked again under another."""
+    Action.of("limited", {"x": 100, "y": 1})
+
+    for limits in (Limits(magnitude=10), Limits(features=1), Limits(id_bytes=3), Limits(depth=0)):
+        with pytest.raises(InvalidInput):
+            Action.of("limited", {"x": 100, "y": 1}, limits=limits)
+
+
+def test_the_memory_of_actions_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ever new actions are written right, while only so many, and none with a long line, are kept."""
+    monkeypatch.setattr(features, "_MEMO_ACTIONS", 5)
+
+    for i in range(20):
+        assert Action.of(f"m{i}", {"x": i}).line == f"|a %id=m{i} x:{i}"
+    Action.of("long", {"text": "x" * 2_000})
+
+    assert len(features._ACTIONS) <= 5
+    assert all(len(action.line) < 1_001 for _, action in features._ACTIONS.values())
+
+
+@pytest.mark.parametrize("value", [[], {}, ("a",), b"a"])
+def test_an_id_that_is_no_string_is_refused_whatever_it_is(value: Any) -> None:
+    """Also what cannot be looked up is refused under its name."""
+    with pytest.raises(InvalidInput) as caught:
+        Action.of(value, {"x": 1})
+
+    assert caught.value.field == "id"
+
+
+def test_a_flat_object_is_written_as_a_nested_one_would_be() -> None:
+    """The short way for plain values and the long way that knows all kinds write the same."""
+    chance = random.Random(7)  # noqa: S311 - made-up features, no secret
+    values: list[Any] = [1, -3, 2.5, 0.0, -1e-30, 1e9, True, False, None, "", "a b", "é|:", "x" * 300]
+    names = ["a", "b.c", "", "d e", "%", "n" * 120]
+
+    for _ in range(500):
+        data = {chance.choice(names): chance.choice(values) for _ in range(chance.randrange(6))}
+
+        assert Context.of(data).line == features._encode(data, "|s", "", Limits())
+        assert Action.of("k", data).line == features._encode(data, "|a", "%id=k", Limits())

@@ -1,11 +1,13 @@
 """Thompson sampling against arithmetic done by hand."""
 
 import math
+from typing import Any
 
 import pytest
 
-from policies import Action, Context, InvalidInput, Outcome, thompson
-from policies.thompson import Thompson, ThompsonSpec
+from policies import Action, Context, InvalidInput, Outcome, independent
+from policies.independent import IndependentThompson
+from policies.thompson import ThompsonSpec
 
 NOW = Context.of({})
 A, B, C, D = (Action.of(name) for name in "abcd")
@@ -13,7 +15,14 @@ FLOOR = 1e-6  # of every probability, as n-th part of it
 EXACT = 3e-5  # error of the quadrature
 
 
-def learned(policy: Thompson, *lessons: tuple[Action, float, int]) -> Thompson:
+def made(model: str = "beta", **settings: Any) -> IndependentThompson:
+    """Return the policy of a spec."""
+    policy = ThompsonSpec(model=model, **settings).make()
+    assert isinstance(policy, IndependentThompson)
+    return policy
+
+
+def learned(policy: IndependentThompson, *lessons: tuple[Action, float, int]) -> IndependentThompson:
     """Teach the policy each reward so many times."""
     for action, reward, times in lessons:
         for _ in range(times):
@@ -27,7 +36,7 @@ def test_a_cold_start_is_uniform(model: str, n_actions: int) -> None:
     """Actions that nothing tells apart get the same probability, to 1e-12."""
     actions = [Action.of(str(i)) for i in range(n_actions)]
 
-    vector = ThompsonSpec(model=model).make().probabilities(NOW, actions)
+    vector = made(model=model).probabilities(NOW, actions)
 
     assert vector == pytest.approx([1 / n_actions] * n_actions, abs=1e-12)
 
@@ -35,7 +44,7 @@ def test_a_cold_start_is_uniform(model: str, n_actions: int) -> None:
 @pytest.mark.parametrize("model", ["beta", "gaussian"])
 def test_equal_lessons_give_equal_probabilities(model: str) -> None:
     """Four actions with the same history get a quarter each."""
-    policy = learned(ThompsonSpec(model=model).make(), *((action, r, 3) for action in (A, B, C, D) for r in (0.0, 1.0)))
+    policy = learned(made(model=model), *((action, r, 3) for action in (A, B, C, D) for r in (0.0, 1.0)))
 
     assert policy.probabilities(NOW, [A, B, C, D]) == pytest.approx([0.25] * 4, abs=1e-12)
 
@@ -43,7 +52,7 @@ def test_equal_lessons_give_equal_probabilities(model: str) -> None:
 @pytest.mark.parametrize("successes", [(1, 2, 5), (99, 119, 129), (0, 0, 1), (1, 30, 1_000)])
 def test_powers_of_the_uniform_have_exact_probabilities(successes: tuple[int, int, int]) -> None:
     """Beta(s, 1) has F = x^s, so P(i is best) = s_i ÷ Σ s; the unseen one is Beta(1, 1)."""
-    policy = ThompsonSpec(prior_mean=0.5, prior_weight=2.0).make()
+    policy = made(prior_mean=0.5, prior_weight=2.0)
     learned(policy, *((action, 1.0, n) for action, n in zip((A, B, C), successes, strict=True)))
     weights = [n + 1 for n in (*successes, 0)]
 
@@ -54,7 +63,7 @@ def test_powers_of_the_uniform_have_exact_probabilities(successes: tuple[int, in
 
 def test_unseen_actions_share_alike_wherever_they_stand() -> None:
     """Beta(3, 1) against three unseen: 3/6 and 1/6 each, in the order asked for."""
-    policy = learned(ThompsonSpec().make(), (B, 1.0, 2))
+    policy = learned(made(), (B, 1.0, 2))
 
     vector = policy.probabilities(NOW, [A, B, C, D])
 
@@ -64,16 +73,16 @@ def test_unseen_actions_share_alike_wherever_they_stand() -> None:
 
 def test_fractions_count_as_parts_of_a_success() -> None:
     """Four rewards of 0.25 are one success and three failures."""
-    parts = learned(ThompsonSpec().make(), (A, 0.25, 4))
-    whole = learned(ThompsonSpec().make(), (A, 1.0, 1), (A, 0.0, 3))
+    parts = learned(made(), (A, 0.25, 4))
+    whole = learned(made(), (A, 1.0, 1), (A, 0.0, 3))
 
     assert parts.dumps() == whole.dumps()
 
 
 def test_the_reward_range_scales_beta() -> None:
     """Rewards of -5 to 15 are learned as 0 to 1, and the prior mean is their middle."""
-    wide = learned(ThompsonSpec(reward_range=(-5.0, 15.0)).make(), (A, 15.0, 2), (B, 0.0, 4))
-    plain = learned(ThompsonSpec().make(), (A, 1.0, 2), (B, 0.25, 4))
+    wide = learned(made(reward_range=(-5.0, 15.0)), (A, 15.0, 2), (B, 0.0, 4))
+    plain = learned(made(), (A, 1.0, 2), (B, 0.25, 4))
 
     assert wide.reward_range == (-5.0, 15.0)
     assert (wide.probabilities(NOW, [A, B, C]) == plain.probabilities(NOW, [A, B, C])).all()
@@ -81,7 +90,7 @@ def test_the_reward_range_scales_beta() -> None:
 
 def test_the_gaussian_posterior_is_students_t() -> None:
     """Against an action known to be 0.1, an unseen t with 2 degrees of freedom and scale 1/√2 wins 1 - F(0.1)."""
-    policy = ThompsonSpec(model="gaussian").make()
+    policy = made(model="gaussian")
     for i in range(100_000):
         policy.learn(Outcome(context=NOW, actions=[A], chosen=0, propensity=1.0, reward=0.0 if i % 2 else 0.2))
     x = 0.1 * math.sqrt(2.0)
@@ -94,20 +103,20 @@ def test_the_gaussian_posterior_is_students_t() -> None:
 
 def test_the_normal_inverse_gamma_update_is_right() -> None:
     """After 1 and 3 with weight 2 and sd 1: middle 1, spread 2 + 2 + 4 = 8, scale √8 ÷ 4, 4 degrees of freedom."""
-    policy = learned(ThompsonSpec(model="gaussian").make(), (A, 1.0, 1), (A, 3.0, 1))
-    mirrored = learned(ThompsonSpec(model="gaussian").make(), (A, -1.0, 1), (A, -3.0, 1))
+    policy = learned(made(model="gaussian"), (A, 1.0, 1), (A, 3.0, 1))
+    mirrored = learned(made(model="gaussian"), (A, -1.0, 1), (A, -3.0, 1))
 
     posterior, reflected = policy._posterior("a"), mirrored._posterior("a")
 
-    middle, factor, power = posterior.constants
+    ((middle, factor, power, log_factor),) = posterior.components
     assert (middle, power) == (1.0, -2.5)
     assert factor == pytest.approx(1.0 / (math.sqrt(8.0) / 4.0 * math.sqrt(4.0)))
-    assert reflected.constants == (-1.0, factor, -2.5)
+    assert reflected.components == ((-1.0, factor, -2.5, log_factor),)
 
 
 def test_the_certain_loser_keeps_its_floor() -> None:
     """An action that cannot win any more is still played one time in a million, shared evenly."""
-    policy = learned(ThompsonSpec().make(), (A, 1.0, 20_000), (B, 0.0, 20_000))
+    policy = learned(made(), (A, 1.0, 20_000), (B, 0.0, 20_000))
 
     vector = policy.probabilities(NOW, [A, B])
 
@@ -116,7 +125,7 @@ def test_the_certain_loser_keeps_its_floor() -> None:
 
 def test_one_lesson_is_seen_by_the_next_prediction() -> None:
     """Cached probabilities do not outlive the outcome that changes them, nor a load."""
-    policy = ThompsonSpec().make()
+    policy = made()
     empty = policy.dumps()
     before = policy.probabilities(NOW, [A, B])
 
@@ -129,7 +138,7 @@ def test_one_lesson_is_seen_by_the_next_prediction() -> None:
 
 def test_what_a_caller_gets_cannot_be_written_to() -> None:
     """The cached vector is read-only, so that no caller changes another's answer."""
-    vector = ThompsonSpec().make().probabilities(NOW, [A, B])
+    vector = made().probabilities(NOW, [A, B])
 
     with pytest.raises(ValueError, match="read-only"):
         vector[0] = 1.0
@@ -137,7 +146,7 @@ def test_what_a_caller_gets_cannot_be_written_to() -> None:
 
 def test_a_forgotten_action_is_a_newcomer_again() -> None:
     """With room for two, the action learned from least recently falls back to the prior."""
-    policy = learned(ThompsonSpec(max_actions=2).make(), (A, 1.0, 9), (B, 1.0, 1))
+    policy = learned(made(max_actions=2), (A, 1.0, 9), (B, 1.0, 1))
     policy.probabilities(NOW, [A, B])
 
     learned(policy, (C, 1.0, 2))
@@ -148,8 +157,8 @@ def test_a_forgotten_action_is_a_newcomer_again() -> None:
 
 def test_caches_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many lists and actions are asked for, only so many answers are kept, and they stay right."""
-    monkeypatch.setattr(thompson, "_CACHED_POSTERIORS", 10)
-    policy = ThompsonSpec().make()
+    monkeypatch.setattr(independent, "_CACHED_POSTERIORS", 10)
+    policy = made()
     actions = [Action.of(str(i)) for i in range(600)]
 
     learned(policy, *((action, 1.0, 1) for action in actions))
@@ -191,7 +200,7 @@ def test_settings_out_of_range_are_refused(field: str, settings: dict[str, objec
 @pytest.mark.parametrize("reward", [-1e9, -3.0, 0.0, 1e-9, 1e9])
 def test_any_reward_leaves_a_distribution(weight: float, reward: float) -> None:
     """The Gaussian model stays finite from the least to the largest reward."""
-    policy = learned(ThompsonSpec(model="gaussian", prior_weight=weight).make(), (A, reward, 1), (B, reward, 50))
+    policy = learned(made(model="gaussian", prior_weight=weight), (A, reward, 1), (B, reward, 50))
 
     vector = policy.probabilities(NOW, [A, B, C])
 
