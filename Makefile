@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve demo test coverage check lint format types contracts lock clean
+.PHONY: help serve demo test coverage check lint format types contracts bench lock clean
 
 # Set on the command line: PYTHON=python3.12   PORT=9000   ARGS="--config banditd.toml"   COVERAGE=1
 ARGS ?=
@@ -60,19 +60,25 @@ types: $(VENV)/.dev ## mypy, strict
 contracts: $(VENV)/.dev ## who may import whom
 	@$(BIN)/lint-imports
 
+bench: ## run a bench (ARGS="policies --quick") beside the libraries it compares with, in .venv-bench
+	@$(MAKE) --no-print-directory VENV=.venv-bench .venv-bench/.bench
+	@exec .venv-bench/bin/python -m bench.$(if $(ARGS),$(ARGS),policies)
+
 LOCK := $(BIN)/uv --no-config pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' $(ARGS)
 
 lock: $(VENV)/.made ## write the locked requirements again (ARGS=--upgrade for newer versions)
 	@test -x $(BIN)/uv || $(INSTALL) --requirement requirements/lock.txt
-	@$(LOCK) --output-file requirements/dev.txt --all-extras pyproject.toml requirements/build.in
+	@$(LOCK) --output-file requirements/dev.txt --extra test pyproject.toml requirements/build.in
 	@$(LOCK) --output-file requirements/demo.txt --constraint requirements/dev.txt --extra demo pyproject.toml
 	@$(LOCK) --output-file requirements/run.txt --constraint requirements/dev.txt pyproject.toml
+	@$(LOCK) --output-file requirements/bench.txt --constraint requirements/dev.txt --extra bench pyproject.toml
+	@$(LOCK) --output-file requirements/data.txt --no-deps requirements/data.in
 	@$(LOCK) --output-file requirements/build.txt --constraint requirements/dev.txt requirements/build.in
 	@$(LOCK) --output-file requirements/lock.txt requirements/lock.in
 
 clean: ## remove the environment and the caches, never a store
-	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.* build dist
+	@rm -rf $(VENV) .venv-bench .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.* build dist
 	@find banditd policies replay bench tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamps: each names what is installed, and is older than whatever it was installed from only if it is stale.
@@ -97,3 +103,10 @@ $(VENV)/.dev: $(VENV)/.made requirements/dev.txt pyproject.toml
 	@$(INSTALL) --requirement requirements/dev.txt
 	@$(INSTALL_SELF)
 	@touch $(VENV)/.run $(VENV)/.demo $@
+
+# The libraries that the benches compare with, and what those need, stay out of the environment that tests run in.
+$(VENV)/.bench: $(VENV)/.run requirements/bench.txt requirements/data.txt
+	@echo 'Installing what the benches need into $(VENV) (once; about 600 MB) ...'
+	@$(INSTALL) --requirement requirements/bench.txt
+	@$(INSTALL) --requirement requirements/data.txt
+	@touch $@

