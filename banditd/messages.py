@@ -6,17 +6,21 @@ import msgspec
 from msgspec import Meta
 
 __all__ = [
+    "SEGMENTS_AT_MOST",
     "Action",
     "ActivateReply",
+    "Bounds",
     "Interval",
     "Problem",
     "RankReply",
     "RankRequest",
     "Ranked",
+    "RankedSlot",
     "RewardReply",
     "RewardRequest",
     "SegmentInfo",
     "SegmentList",
+    "SlotRequest",
     "StateDigest",
     "Version",
 ]
@@ -25,6 +29,7 @@ __all__ = [
 # can be configured.
 _ID: Final = "1 to 256 bytes of UTF-8 without control characters"
 _ID_SCHEMA: Final = {"minLength": 1, "maxLength": 256, "pattern": "^[^\\x00-\\x1f\\x7f-\\x9f]*$"}
+SEGMENTS_AT_MOST: Final = 16  # of one mixture: each of them has to be asked
 _FEATURES_SCHEMA: Final = {"$ref": "#/components/schemas/Features"}
 
 EventId = Annotated[
@@ -76,6 +81,49 @@ class RankRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     activate: Annotated[
         bool, Meta(description="False: not learned from until it is activated; without that it lapses.")
     ] = True
+    slots: (
+        Annotated[
+            msgspec.Raw,
+            Meta(
+                description="Places to fill, each with one action, an action in one place at most; ids differ. Without "
+                "them there is one place, which has no id.",
+                extra_json_schema={
+                    "type": "array",
+                    "minItems": 1,
+                    "maxItems": 50,
+                    "items": {"$ref": "#/components/schemas/SlotRequest"},
+                },
+            ),
+        ]
+        | msgspec.UnsetType
+    ) = msgspec.UNSET
+    segments: (
+        Annotated[
+            dict[str, float],
+            Meta(
+                description="Segments with their weights, instead of `segment`: what is played is the mixture of what "
+                "each would play. The decision belongs to one of them, drawn by the weights.",
+                examples=[{"default": 1.0}],
+                extra_json_schema={
+                    "minProperties": 1,
+                    "maxProperties": SEGMENTS_AT_MOST,
+                    "additionalProperties": {"type": "number", "exclusiveMinimum": 0, "maximum": 1e9},
+                },
+            ),
+        ]
+        | None
+    ) = None
+
+
+class SlotRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A place to fill."""
+
+    id: Annotated[str, Meta(description=_ID, examples=["hero"], extra_json_schema=_ID_SCHEMA)]
+    features: Annotated[
+        dict[str, Any],
+        Meta(description="As in a context.", examples=[{"width": 2}], extra_json_schema=_FEATURES_SCHEMA),
+    ] = {}
+    exclude: Annotated[list[str], Meta(description="Ids of actions that must not be chosen for this slot.")] = []
 
 
 class Action(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -102,17 +150,32 @@ class Ranked(msgspec.Struct, frozen=True):
     probability: float
 
 
+class RankedSlot(msgspec.Struct, frozen=True):
+    """The choice for one slot, and the distribution that it was drawn from, given the choices before it."""
+
+    id: str
+    chosen: Annotated[str, Meta(description="Id of the action to show there.")]
+    ranking: Annotated[
+        list[Ranked],
+        Meta(description="Every action, as in a rank without slots; those that went to earlier slots have 0."),
+    ]
+
+
 class RankReply(msgspec.Struct, frozen=True):
     """The choice and the distribution that it was drawn from."""
 
     event_id: str
     segment: str
     version: Version
-    chosen: Annotated[str, Meta(description="Id of the action to show.")]
+    chosen: Annotated[str, Meta(description="Id of the action to show; with slots, in the first of them.")]
     ranking: Annotated[
         list[Ranked], Meta(description="Every action: the chosen one first, then by probability, excluded ones last.")
     ]
     expires_at: Annotated[float, Meta(description="When the reward window closes, in UTC seconds since 1970.")]
+    slots: (
+        Annotated[list[RankedSlot], Meta(description="What goes where, in the order asked; not there without slots.")]
+        | msgspec.UnsetType
+    ) = msgspec.UNSET
 
 
 class RewardRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -131,6 +194,17 @@ class RewardRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Annotated[
             str,
             Meta(description="The caller's id of this reward: a repeat counts once.", extra_json_schema=_ID_SCHEMA),
+        ]
+        | None
+    ) = None
+    slot: (
+        Annotated[
+            str,
+            Meta(
+                description="Id of the slot that it is about. Without it, it is about the whole decision, and the "
+                "segment's `reward.slots` says whether that is the first slot or each.",
+                extra_json_schema=_ID_SCHEMA,
+            ),
         ]
         | None
     ) = None
@@ -163,6 +237,13 @@ class Interval(msgspec.Struct, frozen=True):
     upper: float | None
 
 
+class Bounds(msgspec.Struct, frozen=True):
+    """An interval that holds however often one looks."""
+
+    lower: float
+    upper: float
+
+
 class StateDigest(msgspec.Struct, frozen=True):
     """BLAKE2b-128 of the policy's state in hex: two folds of the same log have the same."""
 
@@ -176,10 +257,25 @@ class SegmentInfo(msgspec.Struct, frozen=True, omit_defaults=True):
 
     name: str
     policy: Annotated[dict[str, Any], Meta(description="The policy's settings, defaults written out.")]
+    pooling: Annotated[
+        Literal["own", "shared", "auto"],
+        Meta(description="Whether it shares a policy with other segments; an `auto` that shares with none is `own`."),
+    ]
+    served_by: Annotated[
+        Literal["own", "shared"],
+        Meta(description="Whose policy decides, or most; in a list, of a segment not in memory, as when it was last."),
+    ]
     version: Version
     decisions: int
     outcomes: int
     reward: Interval
+    own_advantage: Annotated[
+        Bounds | None,
+        Meta(
+            description="What its own policy earns more an outcome than the shared one, by this segment's outcomes. "
+            "Above 0 its own serves, below 0 the shared one; around 0, what all segments that share it show decides."
+        ),
+    ] = None
     state: StateDigest | None = None
 
 

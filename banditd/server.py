@@ -15,7 +15,7 @@ from banditd.api.app import Api
 from banditd.api.listener import HttpServer
 from banditd.build import banditd_version, build_id
 from banditd.config import Config, check_exposure, diff_reload, merge_reload
-from banditd.errors import BanditdError, CannotListen, ConfigError
+from banditd.errors import BanditdError, CannotListen, ConfigError, JournalUnavailable
 from banditd.journal.process import JournalProcess, start_journal
 from banditd.keys import Keyring
 from banditd.logs import get_logger, set_level
@@ -182,8 +182,11 @@ async def _reload(service: Service, reread: Callable[[], Config]) -> None:
         taken, needs_restart = diff_reload(service.config, wanted)
         config = merge_reload(service.config, wanted)
         check_exposure(config)
-        await service.apply(config)
         set_level(config.log.level)
+        await service.apply(config)
+    except JournalUnavailable as error:
+        log.warning("reload_waits", code=error.code, detail=f"{error.detail}; it is tried again until it is done")
+        return
     except BanditdError as error:
         log.error("reload_refused", code=error.code, field=error.field, detail=error.detail)  # noqa: TRY400 - the error says it all
         return

@@ -1,7 +1,6 @@
 """What the server does, without HTTP: decide, take rewards, keep the lanes, tell about them."""
 
 import asyncio
-import dataclasses
 import hashlib
 import time
 from collections.abc import Mapping, Sequence
@@ -10,19 +9,20 @@ from typing import Any, Final
 
 import msgspec
 
-from banditd.build import build_id
+from banditd.answering import rank_reply
 from banditd.clock import Clock, SystemClock
-from banditd.config import Config, Segment
-from banditd.decision import Decision, Slot, decode_decision, encode_decision, same_request
+from banditd.config import Config
+from banditd.deciding import Question, check_work, decide
+from banditd.decision import Decision, Member, decode_decision, encode_decision, same_request
 from banditd.errors import Conflict, JournalUnavailable, NotFound, TooLate, Unprocessable
 from banditd.ids import new_event_id
-from banditd.journal.protocol import Journal, NewDecision, NewReward
+from banditd.journal.protocol import Journal, LaneInfo, NewDecision, NewReward
 from banditd.keys import Keyring
 from banditd.logs import get_logger
 from banditd.messages import (
     ActivateReply,
+    Bounds,
     Interval,
-    Ranked,
     RankReply,
     RankRequest,
     RewardReply,
@@ -32,12 +32,12 @@ from banditd.messages import (
     StateDigest,
     Version,
 )
-from banditd.segments.feed import Feed
+from banditd.segments.keeper import Keeper
 from banditd.segments.lane import Lane, lane_name, spec_settings
+from banditd.segments.pooled import PooledLane
 from banditd.segments.reading import Reader
-from banditd.segments.recovery import agrees, recover
 from banditd.segments.rules import Rules
-from policies.errors import InvalidInput
+from policies.contest import LEVEL
 from policies.features import Action, Limits, check_id
 
 __all__ = ["Service"]
@@ -58,7 +58,6 @@ class _Setup:
     config: Config
     rules: Rules
     reader: Reader
-    lanes: Mapping[str, Lane]
 
 
 class Service:
@@ -77,13 +76,11 @@ class Service:
         self._keyring = keyring
         self._draw_key = keyring.draw_key(keyring.draw_id)
         self._clock = clock or SystemClock()
-        self._feed = Feed(journal)
         # What is in the log was within the limits of its day: today's must not change what a fold gives.
         self._log_reader = Reader(_NO_LIMITS, actions=_NO_LIMITS.features)
-        self._snapshot_seqs: dict[str, int] = {}
-        self._setup = _Setup(config, Rules(config.segments), _reader(config), {})
+        self._keeper = Keeper(journal, self._log_reader, config.store)
+        self._setup = _Setup(config, Rules(config.segments), _reader(config))
         self._maintenance: asyncio.Task[None] | None = None
-        self._changing = asyncio.Lock()  # lanes are exchanged, and logs trimmed, one at a time
         self.ready = False
         self.ending = False
 
@@ -95,65 +92,52 @@ class Service:
     @property
     def lanes(self) -> Mapping[str, Lane]:
         """The lane of each segment."""
-        return self._setup.lanes
+        return self._keeper.roster.lanes
+
+    @property
+    def keeper(self) -> Keeper:
+        """What keeps the lanes at the heads of their logs, and in memory or not."""
+        return self._keeper
 
     @property
     def backlog(self) -> int:
         """Outcomes that are not folded in yet."""
-        return self._feed.backlog
+        return self._keeper.feed.backlog
 
     async def start(self) -> None:
-        """Fold every lane's log; ready when this returns."""
+        """Fold the logs of pools, and of lanes if there is room for all of them; ready when this returns."""
         await self.apply(self._setup.config)
         self._maintenance = asyncio.create_task(self._maintain(), name="maintenance")
         self.ready = True
 
     async def close(self) -> None:
-        """Keep a snapshot of every lane, so that the next start is quick."""
+        """Keep a snapshot of every lane that is in memory, so that the next start is quick."""
         self.ready = False
         if self._maintenance is not None:
             self._maintenance.cancel()
             await asyncio.gather(self._maintenance, return_exceptions=True)
-        await self._feed.close()
-        for lane in self.lanes.values():
-            await self._snapshot(lane, at_least=1)
+        await self._keeper.close()
 
     async def apply(self, config: Config) -> None:
         """Serve by another configuration: lanes whose policy or reward rule changed open their next epoch.
 
-        Requests are served by the old configuration until the new lanes have folded their logs.
+        Requests are served by the old configuration until the new lanes have folded their logs. If the journal does
+        not answer meanwhile it may have opened epochs all the same, so the change is tried again until it is done.
         """
-        async with self._changing:
-            lanes = {segment.name: await self._open(segment) for segment in config.segments}
-            self._setup = _Setup(config, Rules(config.segments), _reader(config), lanes)
-            self._feed.keep(lanes.values())
+        setup = _Setup(config, Rules(config.segments), _reader(config))
+        broke_off = self._keeper.unfinished is not None
+        async with self._keeper.changing(config) as settle:
+            self._setup = setup
+            settle()
+        if broke_off:
+            await self._keeper.journal_is_back()  # it may have been away, and nothing was compared then
 
-    async def _open(self, segment: Segment) -> Lane:
-        epoch = await self._journal.open_lane(
-            lane_name(segment.name),
-            pool=lane_name(segment.name),
-            spec=spec_settings(segment.policy),
-            rule=segment.reward,
-            build=build_id(),
-        )
-        current = self.lanes.get(segment.name)
-        if current is not None and current.epoch == epoch:
-            return current
-        lane = Lane(
-            segment.name, epoch=epoch, spec=segment.policy, policy=segment.policy.build(), reader=self._log_reader
-        )
-        started = time.monotonic()
-        await recover(lane, self._journal)
-        self._snapshot_seqs[lane.name] = lane.seq
-        log.info(
-            "lane_folded",
-            lane=lane.name,
-            epoch=lane.epoch.epoch,
-            seq=lane.seq,
-            resumable=lane.policy.resumable,
-            seconds=round(time.monotonic() - started, 3),
-        )
-        return lane
+    async def _finish_change(self) -> None:
+        """Take up a change that broke off, unless somebody does by now."""
+        wanted = self._keeper.unfinished
+        if wanted is not None and not self._keeper.is_changing:
+            await self.apply(wanted)
+            log.info("reload_finished")
 
     async def rank(self, request: RankRequest) -> RankReply:
         """Decide, record the decision, and answer with what the journal holds."""
@@ -163,12 +147,18 @@ class Service:
         event_id = self._event_id(request.event_id)
         if request.user is not None:
             self._check_id(request.user, "user")
-        eligible = _eligible(actions, request.exclude)
+        question = Question.of(request, actions, reader=setup.reader, limits=setup.config.limits)
         try:
-            lane = self._lane_for(request, context.data, actions, setup)
-        except NotFound:
-            return await self._first_answer(request, event_id, eligible)
-        slot = lane.decide(context, actions, eligible=eligible, event_id=event_id, key=self._draw_key)
+            lanes = self._lanes_for(request, context.data, actions, setup)
+        except NotFound as error:
+            return await self._first_answer(request, event_id, question, error)
+        check_work(question, lanes, context, actions, limits=setup.config.limits)
+        for lane in lanes:
+            self._keeper.hot.used(lane)
+            if not lane.is_hot:
+                await self._keeper.hot.ready(lanes)
+        decided = decide(question, lanes, context, actions, event_id=event_id, key=self._draw_key)
+        lane = decided.lane
         at = self._clock.wall()
         subject = None if request.user is None else self._keyring.subject(request.user)
         decision = Decision(
@@ -182,19 +172,35 @@ class Service:
             subject=subject,
             context=request.context,
             actions=request.actions,
-            slots=[slot],
+            slots=decided.slots,
             key=self._keyring.draw_id,
             deferred=not request.activate,
             asked=request.segment,
+            asked_slots=request.slots,
+            excluded=question.excluded,
+            members=decided.members,
+            served_by=lane.served_by,
+            parent_epoch=lane.parent_epoch,
+            own_from=lane.own_from,
+            own_share=lane.own_share,
         )
         recorded = await self._journal.record(
-            NewDecision(event_id, lane.name, lane.epoch.epoch, not request.activate, encode_decision(decision))
+            NewDecision(
+                event_id,
+                lane.name,
+                lane.epoch.epoch,
+                not request.activate,
+                encode_decision(decision),
+                len(decided.slots),
+            )
         )
         if recorded.created:
-            return _rank_reply(decision, slot, actions)
+            return rank_reply(decision, actions, [slot.id for slot in question.slots])
         return self._stored_answer(decode_decision(recorded.body), decision)
 
-    async def _first_answer(self, request: RankRequest, event_id: str, eligible: list[int]) -> RankReply:
+    async def _first_answer(
+        self, request: RankRequest, event_id: str, question: Question, unknown: NotFound
+    ) -> RankReply:
         """Answer a rank whose segment is gone as it was answered while the segment was there.
 
         Raises
@@ -206,7 +212,7 @@ class Service:
         """
         body = await self._journal.decision(event_id)
         if body is None:
-            raise _unknown_segment(request.segment or "", field="segment")
+            raise unknown
         stored = decode_decision(body)
         again = msgspec.structs.replace(
             stored,
@@ -215,7 +221,11 @@ class Service:
             deferred=not request.activate,
             context=request.context,
             actions=request.actions,
-            slots=[msgspec.structs.replace(stored.slots[0], eligible=eligible)],
+            slots=[msgspec.structs.replace(stored.slots[0], eligible=question.allowed[0])],
+            asked_slots=request.slots,
+            excluded=question.excluded,
+            members=[Member(lane_name(name), 0, 0, 0, weight) for name, weight in question.weights.items()]
+            or msgspec.UNSET,
         )
         return self._stored_answer(stored, again)
 
@@ -224,7 +234,7 @@ class Service:
         if not same_request(stored, asked):
             detail = "came before with another request; a retry sends the same body"
             raise Conflict("event_id_reused", detail, field="event_id")
-        return _rank_reply(stored, stored.slots[0], self._log_reader.actions(stored.actions))
+        return rank_reply(stored, self._log_reader.actions(stored.actions), self._slot_ids(stored))
 
     async def reward(self, request: RewardRequest) -> RewardReply:
         """Keep a reward and say what became of it."""
@@ -234,7 +244,8 @@ class Service:
         largest = self.config.limits.number
         if not -largest <= request.reward <= largest:
             raise Unprocessable("number_out_of_range", f"must be within ±{largest:g}", field="reward")
-        answer = await self._journal.reward(NewReward(request.event_id, request.reward, request.reward_id))
+        slot = None if request.slot is None else await self._slot_number(request.event_id, request.slot)
+        answer = await self._journal.reward(NewReward(request.event_id, request.reward, request.reward_id, slot))
         match answer.status:
             case "unknown":
                 raise _unknown_event()
@@ -245,6 +256,29 @@ class Service:
                 raise Unprocessable("reward_out_of_range", detail, field="reward")
             case status:
                 return RewardReply(status)
+
+    async def _slot_number(self, event_id: str, slot_id: str) -> int:
+        """Return which slot of a decision has an id.
+
+        Raises
+        ------
+        NotFound
+            There is no such decision.
+        Unprocessable
+            None has it.
+        """
+        self._check_id(slot_id, "slot")
+        body = await self._journal.decision(event_id)
+        if body is None:
+            raise _unknown_event()
+        slot_ids = self._slot_ids(decode_decision(body))
+        if slot_id not in slot_ids:
+            raise Unprocessable("unknown_slot", f"the decision has no slot {slot_id[:64]!r}", field="slot")
+        return slot_ids.index(slot_id)
+
+    def _slot_ids(self, decision: Decision) -> list[str]:
+        asked = decision.asked_slots
+        return [] if asked is msgspec.UNSET else [slot.id for slot in self._log_reader.slots(asked)]
 
     async def activate(self, event_id: str) -> ActivateReply:
         """Let a deferred decision be learned from."""
@@ -259,35 +293,22 @@ class Service:
 
     async def segments(self) -> SegmentList:
         """Return every segment, in the order of their rules."""
-        return SegmentList([await self.segment(name) for name in self.lanes])
+        lanes = list(self.lanes.values())
+        infos = await self._journal.lane_infos([lane.name for lane in lanes])
+        return SegmentList([_segment_info(lane, info) for lane, info in zip(lanes, infos, strict=True)])
 
     async def segment(self, name: str, *, with_digest: bool = False) -> SegmentInfo:
-        """Return one segment; `with_digest` adds the digest of its policy's state."""
-        lane = self._named_lane(name, self._setup, field=None)
+        """Return one segment, loaded if it was not; `with_digest` adds the digest of its policy's state."""
+        lane = self._named_lane(name, field=None)
         info = await self._journal.lane_info(lane.name)
-        lower, upper = lane.rewards.interval(_LEVEL) or (None, None)
-        return SegmentInfo(
-            name=name,
-            policy=spec_settings(lane.spec),
-            version=Version(lane.epoch.epoch, lane.seq),
-            decisions=info.decisions,
-            outcomes=info.seq,
-            reward=Interval(lane.rewards.mean if lane.rewards.n else None, lower, upper),
-            state=_state_digest(lane) if with_digest else None,
-        )
+        if not lane.is_hot:  # asked last: while anything else is waited for, it may be unloaded
+            await self._keeper.hot.ready([lane])
+        return _segment_info(lane, info, _state_digest(lane) if with_digest else None)
 
     async def journal_is_back(self) -> None:
         """Go on after the journal was away: lanes that no longer agree with it are folded anew."""
-        async with self._changing:
-            lanes = dict(self.lanes)
-            for name, lane in self.lanes.items():
-                if not await agrees(lane, self._journal):
-                    log.error("lane_disagrees", lane=lane.name, seq=lane.seq)
-                    lanes[name] = _fresh(lane)
-                    await recover(lanes[name], self._journal)
-            self._setup = dataclasses.replace(self._setup, lanes=lanes)
-            self._feed.keep(lanes.values())
-            self._feed.resume()
+        await self._finish_change()
+        await self._keeper.journal_is_back()
 
     def _event_id(self, given: str | None) -> str:
         if given is None:
@@ -298,23 +319,31 @@ class Service:
     def _check_id(self, value: str, field: str) -> None:
         check_id(value, field=field, limits=self._setup.reader.limits)
 
+    def _lanes_for(
+        self, request: RankRequest, context: Mapping[str, Any], actions: Sequence[Action], setup: _Setup
+    ) -> list[Lane]:
+        """Return the lane that a request goes to, or those that it mixes, in the order of their segments' names."""
+        if request.segments is not None:
+            return [self._named_lane(name, field=f"segments.{name[:64]}") for name in sorted(request.segments)]
+        return [self._lane_for(request, context, actions, setup)]
+
     def _lane_for(
         self, request: RankRequest, context: Mapping[str, Any], actions: Sequence[Action], setup: _Setup
     ) -> Lane:
         if request.segment is not None:
-            return self._named_lane(request.segment, setup, field="segment")
+            return self._named_lane(request.segment, field="segment")
         needs = setup.rules.needs
         if not needs:
-            return setup.lanes["default"]
+            return self.lanes["default"]
         seen: dict[str, Any] = {"context": context}
         if "user" in needs:
             seen["user"] = request.user
         if "actions" in needs:
             seen["actions"] = [{"id": action.id, "features": action.features} for action in actions]
-        return setup.lanes[setup.rules.segment_for(seen)]
+        return self.lanes[setup.rules.segment_for(seen)]
 
-    def _named_lane(self, name: str, setup: _Setup, *, field: str | None) -> Lane:
-        lane = setup.lanes.get(name)
+    def _named_lane(self, name: str, *, field: str | None) -> Lane:
+        lane = self.lanes.get(name)
         if lane is None:
             raise _unknown_segment(name, field=field)
         return lane
@@ -325,8 +354,8 @@ class Service:
         while True:
             await asyncio.sleep(_MAINTENANCE_S)
             try:
-                for lane in list(self.lanes.values()):
-                    await self._snapshot(lane, at_least=self.config.store.snapshot_every)
+                await self._finish_change()
+                await self._keeper.save(at_least=self.config.store.snapshot_every)
                 if time.monotonic() >= trim_at:
                     trim_at = time.monotonic() + _TRIM_EVERY_S
                     await self.trim()
@@ -335,84 +364,36 @@ class Service:
             except Exception:  # a fault of ours must not end snapshots and trims for good
                 log.exception("maintenance_failed")
 
-    async def _snapshot(self, lane: Lane, *, at_least: int) -> None:
-        if lane.policy.resumable and lane.seq - self._snapshot_seqs.get(lane.name, 0) >= at_least:
-            snapshot = lane.snapshot()
-            await self._journal.save_snapshot(snapshot)
-            self._snapshot_seqs[lane.name] = snapshot.seq
-
     async def trim(self) -> None:
         """Write a base for each lane and drop what is older than `store.keep`."""
-        age_s = self.config.store.keep_s
-        async with self._changing:
-            for lane in self.lanes.values():
-                lapsed = await self._journal.drop_lapses(lane.name, age_s=age_s)
-                while lapsed:
-                    lapsed = await self._journal.drop_lapses(lane.name, age_s=age_s)
-                last = await self._journal.last_before(lane.name, age_s=age_s)
-                base_seq = (await self._journal.lane_info(lane.name)).base_seq
-                if last > base_seq and lane.policy.resumable:
-                    await self._trim_lane(lane, last)
-
-    async def _trim_lane(self, lane: Lane, last: int) -> None:
-        past = _fresh(lane)
-        await recover(past, self._journal, until=last)
-        dropped = 0
-        while count := await self._journal.trim(lane.name, past.snapshot()):
-            dropped += count
-            await asyncio.sleep(0)
-        log.info("log_trimmed", lane=lane.name, base_seq=past.seq, outcomes=dropped)
-
-
-def _fresh(lane: Lane) -> Lane:
-    """Return the lane as it is before any outcome."""
-    return Lane(lane.segment, epoch=lane.epoch, spec=lane.spec, policy=lane.spec.build(), reader=lane.reader)
+        await self._keeper.trim(age_s=self.config.store.keep_s)
 
 
 def _reader(config: Config) -> Reader:
-    return Reader(config.limits.of_features(), actions=config.limits.actions)
-
-
-def _eligible(actions: Sequence[Action], exclude: Sequence[str]) -> list[int]:
-    if not exclude:
-        return list(range(len(actions)))
-    known = {action.id for action in actions}
-    for index, action_id in enumerate(exclude):
-        if action_id not in known:
-            raise InvalidInput("unknown_action", f"exclude[{index}]", f"{action_id[:64]!r} is not one of the actions")
-    excluded = set(exclude)
-    eligible = [index for index, action in enumerate(actions) if action.id not in excluded]
-    if not eligible:
-        raise InvalidInput("nothing_to_choose", "exclude", "leaves no action to choose")
-    return eligible
-
-
-def _rank_reply(decision: Decision, slot: Slot, actions: Sequence[Action]) -> RankReply:
-    probabilities: Sequence[float] = slot.probabilities
-    if len(slot.eligible) < len(actions):
-        played = dict(zip(slot.eligible, probabilities, strict=True))
-        probabilities = [played.get(index, 0.0) for index in range(len(actions))]
-    chosen = slot.chosen
-    order = sorted(slot.eligible, key=probabilities.__getitem__, reverse=True)  # stable: ties keep the caller's order
-    order.remove(chosen)
-    ranking = [Ranked(actions[chosen].id, probabilities[chosen])]
-    ranking += [Ranked(actions[index].id, probabilities[index]) for index in order]
-    if len(order) + 1 < len(actions):
-        eligible = set(slot.eligible)
-        ranking += [Ranked(action.id, 0.0) for index, action in enumerate(actions) if index not in eligible]
-    return RankReply(
-        decision.event_id,
-        decision.lane.rpartition("/")[0],
-        Version(decision.epoch, decision.seq),
-        actions[chosen].id,
-        ranking,
-        decision.expires_at,
-    )
+    limits = config.limits
+    return Reader(limits.of_features(), actions=limits.actions, slots=limits.slots)
 
 
 def _state_digest(lane: Lane) -> StateDigest:
-    digest = hashlib.blake2b(lane.policy.dumps(), digest_size=_DIGEST_BYTES).hexdigest()
+    digest = hashlib.blake2b(lane.dumps(), digest_size=_DIGEST_BYTES).hexdigest()
     return StateDigest(lane.epoch.epoch, lane.seq, digest)
+
+
+def _segment_info(lane: Lane, info: LaneInfo, state: StateDigest | None = None) -> SegmentInfo:
+    lower, upper = lane.rewards.interval(_LEVEL) or (None, None)
+    contest = lane.own.contest.evidence.interval(LEVEL) if isinstance(lane, PooledLane) and lane.own else None
+    return SegmentInfo(
+        name=lane.segment,
+        policy=spec_settings(lane.spec),
+        pooling=lane.pooling,
+        served_by=lane.served_by,
+        version=Version(lane.epoch.epoch, lane.seq),
+        decisions=info.decisions,
+        outcomes=info.seq,
+        reward=Interval(lane.rewards.mean if lane.rewards.n else None, lower, upper),
+        own_advantage=None if contest is None else Bounds(*contest),
+        state=state,
+    )
 
 
 def _unknown_segment(name: str, *, field: str | None) -> NotFound:

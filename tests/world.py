@@ -42,7 +42,11 @@ class World:
         await self.journal.close()
 
     async def crash(self) -> None:
-        """Close the store as a killed process leaves it: without a snapshot."""
+        """Close the store as a killed process leaves it: without a snapshot, and with nothing that goes on."""
+        if self.service._maintenance is not None:
+            self.service._maintenance.cancel()
+        await self.service.keeper.hot.close()
+        await self.service.keeper.feed.close()
         await self.journal.close()
 
     def config(self, toml: str) -> Config:

@@ -243,6 +243,7 @@ class Api:
 
     def _gauges(self) -> list[tuple[str, str, list[tuple[str | None, float]]]]:
         lanes = self._service.lanes
+        hot = self._service.keeper.hot
         return [
             ("ready", "1 once all logs are folded.", [(None, float(self._service.ready))]),
             ("learning_backlog", "Outcomes that are not learned from yet.", [(None, float(self._service.backlog))]),
@@ -255,6 +256,19 @@ class Api:
                 "outcomes_refused",
                 "Outcomes that a segment's policy would not learn from.",
                 [(name, float(lane.refused)) for name, lane in lanes.items()],
+            ),
+            ("hot_lanes", "Policies in memory that can be unloaded.", [(None, float(hot.n_hot))]),
+            ("lane_loads", "Times that a segment's policy was loaded.", [(None, float(hot.loads))]),
+            ("lane_unloads", "Times that a segment's policy was unloaded.", [(None, float(hot.unloads))]),
+            (
+                "lane_failed",
+                "1 for a segment whose policy stopped at an outcome, by a fault of banditd; the log says which.",
+                [(name, float(lane.is_failed)) for name, lane in lanes.items()],
+            ),
+            (
+                "reload_unfinished",
+                "1 while a reload that broke off is tried again.",
+                [(None, float(self._service.keeper.unfinished is not None))],
             ),
             (
                 "reward_mean",

@@ -1,6 +1,8 @@
 """Take a request's body in: whole, within its limit, in time, and as a typed struct."""
 
 import asyncio
+import json
+import math
 from typing import TypeVar
 
 import msgspec
@@ -13,6 +15,7 @@ from banditd.segments.reading import split_path
 __all__ = ["decode", "read_body"]
 
 T = TypeVar("T")
+_SHOWN = 64  # characters of a key in the path of what is wrong
 
 
 async def read_body(request: web.BaseRequest, config: Config) -> bytes:
@@ -72,12 +75,35 @@ def decode(decoder: "msgspec.json.Decoder[T]", body: bytes | msgspec.Raw) -> T:
     try:
         return decoder.decode(body)
     except msgspec.ValidationError as error:
-        detail, path = split_path(str(error))
-        raise Unprocessable("invalid_value", detail, field=path.lstrip(".") or None) from None
+        raise _invalid(str(error), body) from None
     except RecursionError:
         raise Unprocessable("too_deep", "is nested too deeply", field=None) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadRequest("malformed_json", str(error).replace("`", "")) from None
+
+
+def _invalid(message: str, body: bytes | msgspec.Raw) -> Unprocessable:
+    """Return what is wrong; which key of an object it was, msgspec does not say."""
+    detail, path = split_path(message)
+    field = path.lstrip(".")
+    if field.endswith("[...]"):
+        field = field.removesuffix("[...]")
+        field += _first_that_is_no_number(bytes(body), field)
+    if message.startswith("Number out of range"):
+        return Unprocessable("number_not_finite", "must be a finite number", field=field)
+    return Unprocessable("invalid_value", detail, field=field or None)
+
+
+def _first_that_is_no_number(body: bytes, field: str) -> str:
+    """Return where in an object of numbers the first value is that is none: ``".x"``, or empty."""
+    try:
+        numbers = json.loads(body, parse_int=float)[field]  # a float also if it is too large for one: infinite then
+    except (ValueError, RecursionError):  # wrong beyond that number, which msgspec had read no further than
+        return ""
+    for key, value in numbers.items() if isinstance(numbers, dict) else ():  # no object: the same key came again
+        if not (isinstance(value, float) and math.isfinite(value)):
+            return f".{key[:_SHOWN]}"
+    return ""
 
 
 def _invite_body(request: web.BaseRequest) -> None:

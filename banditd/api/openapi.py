@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from http import HTTPStatus
 from typing import Any, Final
@@ -21,6 +21,7 @@ from banditd.messages import (
     RewardRequest,
     SegmentInfo,
     SegmentList,
+    SlotRequest,
 )
 from banditd.metrics import CONTENT_TYPE as METRICS
 
@@ -50,30 +51,41 @@ CODES: Final[Mapping[str, tuple[HTTPStatus, str]]] = {
     "batch_too_large": (HTTPStatus.UNPROCESSABLE_ENTITY, "More items than `limits.batch`."),
     "control_character": (HTTPStatus.UNPROCESSABLE_ENTITY, "An id holds a control character."),
     "duplicate_action": (HTTPStatus.UNPROCESSABLE_ENTITY, "Two actions have the same id."),
+    "duplicate_slot": (HTTPStatus.UNPROCESSABLE_ENTITY, "Two slots have the same id."),
     "id_length": (HTTPStatus.UNPROCESSABLE_ENTITY, "An id is empty or longer than `limits.id_bytes` of UTF-8."),
     "invalid_text": (HTTPStatus.UNPROCESSABLE_ENTITY, "A text is not valid UTF-8."),
     "invalid_type": (HTTPStatus.UNPROCESSABLE_ENTITY, "A feature has no meaning, such as a list of lists."),
     "invalid_value": (HTTPStatus.UNPROCESSABLE_ENTITY, "A field is missing, unknown, or of another type."),
     "mixed_list": (HTTPStatus.UNPROCESSABLE_ENTITY, "A list holds both objects and scalars."),
-    "nothing_to_choose": (HTTPStatus.UNPROCESSABLE_ENTITY, "`exclude` leaves no action."),
+    "nothing_to_choose": (HTTPStatus.UNPROCESSABLE_ENTITY, "`exclude` leaves no action, or may leave none to a slot."),
     "number_not_finite": (HTTPStatus.UNPROCESSABLE_ENTITY, "A number is not finite."),
     "number_out_of_range": (HTTPStatus.UNPROCESSABLE_ENTITY, "A number is beyond ±`limits.number`."),
     "reward_out_of_range": (HTTPStatus.UNPROCESSABLE_ENTITY, "The segment's policy cannot learn from this reward."),
+    "segment_count": (HTTPStatus.UNPROCESSABLE_ENTITY, "`segments` is empty, or holds more than 16."),
+    "slot_count": (HTTPStatus.UNPROCESSABLE_ENTITY, "No slot, or more than `limits.slots` or than there are actions."),
     "too_deep": (HTTPStatus.UNPROCESSABLE_ENTITY, "Nested deeper than `limits.depth`."),
     "too_many_features": (HTTPStatus.UNPROCESSABLE_ENTITY, "More features than `limits.features`."),
+    "too_many_scores": (
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        "(Actions + features of the context) × slots × policies are more than `limits.scores`.",
+    ),
     "unknown_action": (HTTPStatus.UNPROCESSABLE_ENTITY, "`exclude` names an id that no action has."),
+    "unknown_slot": (HTTPStatus.UNPROCESSABLE_ENTITY, "The decision has no slot of this id."),
     "internal_error": (HTTPStatus.INTERNAL_SERVER_ERROR, "A fault of banditd; its log has a line with the request id."),
     "not_ready": (HTTPStatus.SERVICE_UNAVAILABLE, "The server is folding its logs, or is about to end."),
     "journal_queue_full": (HTTPStatus.SERVICE_UNAVAILABLE, "Too much waits for the journal. Nothing was done."),
     "journal_late": (HTTPStatus.SERVICE_UNAVAILABLE, "The journal did not answer in time. It may have done the work."),
     "journal_lost": (HTTPStatus.SERVICE_UNAVAILABLE, "The journal is being restarted. It may have done the work."),
     "store_full": (HTTPStatus.SERVICE_UNAVAILABLE, "The disk is full. Nothing was done."),
+    "lane_failed": (HTTPStatus.SERVICE_UNAVAILABLE, "The segment's policy has stopped; the log says why."),
+    "lane_loading": (HTTPStatus.SERVICE_UNAVAILABLE, "The segment's policy was not loaded in time; ask again."),
     "journal_closed": (HTTPStatus.SERVICE_UNAVAILABLE, "The journal has been closed."),
 }
 """Every code that a client can see, its status, and what it means; docs/http.md says the same in prose."""
 
 _BODY: Final = ("malformed_json", "body_broke_off", "body_too_slow", "compressed_body", "body_too_large")
 _JOURNAL: Final = ("not_ready", "journal_queue_full", "journal_late", "journal_lost", "journal_closed", "store_full")
+_LANES: Final = ("lane_failed", "lane_loading")
 _IDS: Final = ("control_character", "id_length")
 _RANK_RULES: Final = (
     "invalid_value",
@@ -89,8 +101,19 @@ _RANK_RULES: Final = (
     "duplicate_action",
     "unknown_action",
     "nothing_to_choose",
+    "slot_count",
+    "duplicate_slot",
+    "segment_count",
+    "too_many_scores",
 )
-_REWARD_RULES: Final = ("invalid_value", *_IDS, "number_out_of_range", "reward_out_of_range")
+_REWARD_RULES: Final = (
+    "invalid_value",
+    *_IDS,
+    "number_not_finite",
+    "number_out_of_range",
+    "reward_out_of_range",
+    "unknown_slot",
+)
 
 _VISIT: Final = "visit-7f3a"
 _RANK: Final = {
@@ -100,6 +123,15 @@ _RANK: Final = {
         {"id": "boot-2", "features": {"price": 89.0}},
     ],
 }
+_RANKS: Final = {
+    "plain": _RANK,
+    "slots": {
+        **_RANK,
+        "slots": [{"id": "hero", "features": {"width": 2}}, {"id": "side", "exclude": ["shoe-7"]}],
+    },
+    "segments": {**_RANK, "segments": {"default": 1.0}},
+}
+_REWARD: Final = {"event_id": _VISIT, "reward": 1.0}
 
 _DESCRIPTION: Final = """\
 Ask which of some actions to show (`rank`), then say how good it was (`reward`). A call that failed on the way, or was
@@ -214,7 +246,7 @@ class _Operation:
     method: str = "post"
     description: str = ""
     request: str = ""
-    example: Any = None
+    examples: Mapping[str, Any] = field(default_factory=dict)
     parameters: Sequence[Mapping[str, Any]] = ()
     needs_key: bool = True
 
@@ -249,11 +281,11 @@ _OPERATIONS: Final = (
         "decide",
         "Choose one of the actions",
         "RankReply",
-        (*_BODY, "unknown_segment", "event_id_reused", *_RANK_RULES, *_JOURNAL),
+        (*_BODY, "unknown_segment", "event_id_reused", *_RANK_RULES, *_LANES, *_JOURNAL),
         description="The decision is on disk before it is answered. The same event id again returns the first answer; "
         "with another body, 409.",
         request="RankRequest",
-        example=_RANK,
+        examples=_RANKS,
     ),
     _Operation(
         "/v1/rank/batch",
@@ -264,7 +296,7 @@ _OPERATIONS: Final = (
         (*_BODY, "invalid_value", "batch_too_large", "too_deep", *_JOURNAL),
         description="200 whenever the list could be read: each item has a status of its own.",
         request="RankBatchRequest",
-        example=[_RANK, _RANK],
+        examples={"plain": [_RANK, _RANK]},
     ),
     _Operation(
         "/v1/events/{event_id}/activate",
@@ -291,7 +323,7 @@ _OPERATIONS: Final = (
         "RewardReply",
         (*_BODY, "unknown_event", "window_closed", *_REWARD_RULES, *_JOURNAL),
         request="RewardRequest",
-        example={"event_id": _VISIT, "reward": 1.0},
+        examples={"plain": _REWARD, "slot": {**_REWARD, "slot": "hero"}},
     ),
     _Operation(
         "/v1/reward/batch",
@@ -302,7 +334,7 @@ _OPERATIONS: Final = (
         (*_BODY, "invalid_value", "batch_too_large", "too_deep", *_JOURNAL),
         description="200 whenever the list could be read: each item has a status of its own.",
         request="RewardBatchRequest",
-        example=[{"event_id": _VISIT, "reward": 1.0, "reward_id": "click-1"}],
+        examples={"plain": [{**_REWARD, "reward_id": "click-1"}]},
     ),
     _Operation(
         "/v1/segments",
@@ -319,7 +351,7 @@ _OPERATIONS: Final = (
         "look",
         "Look at one segment",
         "SegmentInfo",
-        ("invalid_path", "unknown_segment", "invalid_value", *_JOURNAL),
+        ("invalid_path", "unknown_segment", "invalid_value", *_LANES, *_JOURNAL),
         method="get",
         parameters=(_NAME_PARAMETER, _DIGEST_PARAMETER),
     ),
@@ -338,6 +370,7 @@ def openapi_json() -> bytes:
     """Return the OpenAPI document as JSON."""
     structs = (
         RankRequest,
+        SlotRequest,
         Action,
         RankReply,
         RewardRequest,
@@ -397,7 +430,8 @@ def _operation(operation: _Operation) -> dict[str, Any]:
     if operation.parameters:
         described["parameters"] = operation.parameters
     if operation.request:
-        content = {"schema": {"$ref": f"{_REF}{operation.request}"}, "example": operation.example}
+        examples = {name: {"value": value} for name, value in operation.examples.items()}
+        content = {"schema": {"$ref": f"{_REF}{operation.request}"}, "examples": examples}
         described["requestBody"] = {"required": True, "content": {JSON: content}}
     return described
 

@@ -2,7 +2,8 @@
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from banditd.errors import ConfigError
 from banditd.journal.protocol import RewardRule
 from banditd.segments.rules import DEFAULT_SEGMENT, Rule, RuleInvalid
 from policies.errors import InvalidInput
+from policies.protocol import Policy, PolicySpec
 from policies.registry import parse_spec
 
 __all__ = ["load_config"]
@@ -92,13 +94,16 @@ def _resolve(file: File, raw: Mapping[str, Any]) -> Config:
     reward = _reward(file.reward, "reward", (-file.limits.number, file.limits.number))
     inherited = dict(raw.get("reward", {}))
     segments: list[Segment] = []
+    names: set[str] = set()
     for i, table in enumerate(file.segments):
         path = f"segments[{i}]"
-        if table.name == DEFAULT_SEGMENT or table.name in {segment.name for segment in segments}:
+        if table.name == DEFAULT_SEGMENT or table.name in names:
             reason = "is the name of [default]" if table.name == DEFAULT_SEGMENT else "is the name of two segments"
             raise ConfigError("invalid_value", f"{table.name!r} {reason}", field=f"{path}.name")
+        names.add(table.name)
         segments.append(_segment(table.name, table, path, inherited))
     segments.append(_segment(DEFAULT_SEGMENT, file.default, "default", inherited))
+    _check_hot_lanes(file.store.hot_lanes, segments)
     return Config(
         server=_server(file.server),
         store=file.store,
@@ -170,12 +175,30 @@ def _segment(name: str, table: SegmentTable | DefaultSegmentTable, path: str, in
     rule = _rule(table.when, f"{path}.when") if isinstance(table, SegmentTable) else None
     try:
         policy = parse_spec(table.policy)
-        reward_range = policy.build().reward_range
+        reward_range = _built(policy).reward_range  # type: ignore[arg-type]  # a spec is a frozen dataclass
     except InvalidInput as error:
         inner = error.under(f"{path}.policy")
         raise ConfigError("invalid_policy", inner.detail, field=inner.field) from None
     own = decode(RewardTable, {**inherited, **table.reward}, f"{path}.reward")
-    return Segment(name=name, rule=rule, policy=policy, reward=_reward(own, f"{path}.reward", reward_range))
+    reward = _reward(own, f"{path}.reward", reward_range)
+    return Segment(name=name, rule=rule, policy=policy, reward=reward, pooling=table.pooling)
+
+
+@lru_cache(maxsize=16)
+def _built(spec: PolicySpec) -> Policy:
+    """Return a policy to ask what it takes: made once for the many segments that share a spec."""
+    return spec.build()
+
+
+def _check_hot_lanes(hot_lanes: int, segments: Sequence[Segment]) -> None:
+    """Refuse more policies that cannot be unloaded than may be in memory."""
+    staying = [segment for segment in segments if not _built(segment.policy).resumable]  # type: ignore[arg-type]  # as above
+    if len(staying) > hot_lanes:
+        detail = (
+            f"is {hot_lanes}, but {len(staying)} segments have policies that cannot be unloaded, "
+            f"such as that of {staying[0].name!r}: raise it, or choose policies that keep snapshots"
+        )
+        raise ConfigError("invalid_value", detail, field="store.hot_lanes")
 
 
 def _reward(table: RewardTable, path: str, reward_range: tuple[float, float]) -> RewardRule:
@@ -190,4 +213,5 @@ def _reward(table: RewardTable, path: str, reward_range: tuple[float, float]) ->
         learn=table.learn,
         low=low,
         high=high,
+        slots=table.slots,
     )

@@ -2,8 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 
@@ -11,7 +10,7 @@ from banditd.config.tables import Duration, RewardTable
 from banditd.config.values import Config
 from banditd.journal.protocol import RewardRule
 from banditd.units import format_duration
-from policies.protocol import PolicySpec
+from policies.state import spec_settings
 
 __all__ = ["MASKED_KEY", "effective", "render"]
 
@@ -34,7 +33,8 @@ def effective(config: Config) -> dict[str, Any]:
         {
             "name": segment.name,
             "when": segment.rule.text if segment.rule is not None else "",
-            "policy": _policy(segment.policy),
+            "policy": spec_settings(segment.policy),
+            "pooling": segment.pooling,
             "reward": _reward(segment.reward),
         }
         for segment in config.segments
@@ -47,7 +47,7 @@ def effective(config: Config) -> dict[str, Any]:
         "limits": _table(config.limits),
         "log": _table(config.log),
         "keys": _table(config.keys),
-        "default": {"policy": default["policy"], "reward": default["reward"]},
+        "default": {key: default[key] for key in ("policy", "pooling", "reward")},
         "segments": segments,
     }
 
@@ -61,11 +61,7 @@ def _table(struct: msgspec.Struct) -> dict[str, Any]:
 
 
 def _reward(rule: RewardRule) -> dict[str, Any]:
-    return _table(RewardTable(rule.wait_s, rule.default, rule.aggregate, rule.learn))
-
-
-def _policy(spec: PolicySpec) -> dict[str, Any]:
-    return {"kind": spec.kind, **asdict(cast("Any", spec))}
+    return _table(RewardTable(rule.wait_s, rule.default, rule.aggregate, rule.learn, rule.slots))
 
 
 def _block(header: str, table: Mapping[str, Any]) -> str:

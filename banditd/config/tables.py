@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct, field
 
-from banditd.journal.protocol import Aggregate, Learn
+from banditd.journal.protocol import Aggregate, Learn, Pooling, Slots
 from policies.features import Limits as FeatureLimits
 
 __all__ = [
@@ -68,6 +68,7 @@ class StoreTable(Struct, frozen=True, forbid_unknown_fields=True):
     durability: Literal["sync", "process"] = "sync"
     keep_s: Duration = field(default=90 * 86_400.0, name="keep")
     snapshot_every: Annotated[int, Meta(ge=1, le=1_000_000_000)] = 10_000
+    hot_lanes: Annotated[int, Meta(ge=1, le=1_000_000)] = 200  # a vw policy takes 1 to 5 MB
     queue: Annotated[int, Meta(ge=1, le=1_000_000)] = 4_096
     deadline_s: Duration = field(default=5.0, name="deadline")
 
@@ -79,6 +80,7 @@ class RewardTable(Struct, frozen=True, forbid_unknown_fields=True):
     default: float = 0.0
     aggregate: Aggregate = "earliest"
     learn: Learn = "at_once"
+    slots: Slots = "first"
 
 
 class LimitsTable(Struct, frozen=True, forbid_unknown_fields=True):
@@ -91,6 +93,8 @@ class LimitsTable(Struct, frozen=True, forbid_unknown_fields=True):
     id_bytes: Annotated[int, Meta(ge=1, le=1_024)] = 256
     number: Annotated[float, Meta(ge=1.0, le=1e12)] = 1e9  # squares of it must stay far inside VW's float32
     batch: Annotated[int, Meta(ge=1, le=10_000)] = 100
+    slots: Annotated[int, Meta(ge=1, le=100)] = 50
+    scores: Annotated[int, Meta(ge=1_000, le=10_000_000)] = 5_000  # 10 to 100 ms of VW, in which nobody else is served
 
     def of_features(self) -> FeatureLimits:
         """Return the bounds that `policies.features` checks."""
@@ -116,6 +120,7 @@ class DefaultSegmentTable(Struct, frozen=True, forbid_unknown_fields=True):
     """The segment of everything that no rule takes."""
 
     policy: dict[str, Any] = field(default_factory=lambda: {"kind": "vw"})
+    pooling: Pooling = "auto"
     reward: dict[str, Any] = {}
 
 
@@ -125,6 +130,7 @@ class SegmentTable(Struct, frozen=True, forbid_unknown_fields=True):
     name: Name
     when: Text = ""
     policy: dict[str, Any] = field(default_factory=lambda: {"kind": "vw"})
+    pooling: Pooling = "auto"
     reward: dict[str, Any] = {}
 
 

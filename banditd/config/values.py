@@ -1,12 +1,13 @@
 """The configuration as the server uses it: resolved, checked, frozen."""
 
 import ipaddress
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 from banditd.config.tables import KeysTable, LimitsTable, LogTable, ServerTable, StoreTable
 from banditd.errors import ConfigError
-from banditd.journal.protocol import RewardRule
+from banditd.journal.protocol import Pooling, RewardRule
 from banditd.segments.rules import Rule
 from policies.protocol import PolicySpec
 
@@ -25,12 +26,15 @@ class Segment:
         When a request belongs to it; None: when a request names it, or nothing else applies.
     reward
         Its own settings over those of `[reward]`.
+    pooling
+        What it asks for; `Config.pooled` says what it gets.
     """
 
     name: str
     rule: Rule | None
     policy: PolicySpec
     reward: RewardRule
+    pooling: Pooling = "auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,14 @@ class Config:
     log: LogTable
     keys: KeysTable
     segments: tuple[Segment, ...]
+
+    def pooled(self) -> dict[str, Pooling]:
+        """Return by segment how it is pooled: auto alone with its policy is own."""
+        sharing = Counter(segment.policy for segment in self.segments if segment.pooling != "own")
+        return {
+            segment.name: "own" if segment.pooling == "auto" and sharing[segment.policy] == 1 else segment.pooling
+            for segment in self.segments
+        }
 
     @property
     def store_path(self) -> Path:

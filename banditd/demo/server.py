@@ -39,7 +39,9 @@ def configuration(policies: Mapping[str, str], *, port: int, store: Path, body_b
     policies
         As `POLICIES`.
     """
-    tables = "\n".join(f'[[segments]]\nname = "{name}"\npolicy = {policy}\n' for name, policy in policies.items())
+    tables = "\n".join(
+        f'[[segments]]\nname = "{name}"\npolicy = {policy}\npooling = "own"\n' for name, policy in policies.items()
+    )
     return (
         f'[server]\nhost = "127.0.0.1"\nport = {port}\n\n'
         f'[store]\nurl = "sqlite:{store}"\n\n'

@@ -11,13 +11,19 @@ from banditd.journal.commands import (
     Command,
     Done,
     DropLapses,
+    EpochPage,
     Failed,
     GetDecision,
     GetLane,
+    GetLanes,
     GetLastBefore,
     GetOutcomes,
+    GetPool,
+    GetPoolOutcomes,
     GetSnapshots,
-    OpenLane,
+    LanePage,
+    MoveBases,
+    OpenLanes,
     OutcomePage,
     SaveSnapshot,
     SnapshotPage,
@@ -29,7 +35,9 @@ from banditd.journal.protocol import (
     LaneInfo,
     NewDecision,
     NewReward,
+    OpenLane,
     OutcomeRow,
+    PoolInfo,
     Recorded,
     Rewarded,
     RewardRule,
@@ -50,7 +58,11 @@ class AskingJournal(ABC):
 
     async def open_lane(self, lane: str, *, pool: str, spec: dict[str, Any], rule: RewardRule, build: str) -> Epoch:
         """Return the lane's current epoch, opening the next one if spec, rule or build changed."""
-        return expect(Epoch, await self._ask(OpenLane(lane, pool, spec, rule, build)))
+        return (await self.open_lanes((OpenLane(lane, pool, spec, rule, build),)))[0]
+
+    async def open_lanes(self, lanes: Sequence[OpenLane]) -> Sequence[Epoch]:
+        """Return the current epochs of many lanes, opened in one commit."""
+        return expect(EpochPage, await self._ask(OpenLanes(list(lanes)))).rows
 
     async def record(self, decision: NewDecision) -> Recorded:
         """Claim the event id and keep the decision, or return the one that holds the id."""
@@ -68,6 +80,18 @@ class AskingJournal(ABC):
         """Return up to `limit` outcomes of the lane with seq > `after`, in order."""
         return expect(OutcomePage, await self._ask(GetOutcomes(lane, after, limit))).rows
 
+    async def pool_outcomes(self, pool: str, *, after: int, limit: int) -> Sequence[OutcomeRow]:
+        """Return up to `limit` outcomes of a shared pool with pool_seq > `after`, in that order."""
+        return expect(OutcomePage, await self._ask(GetPoolOutcomes(pool, after, limit))).rows
+
+    async def pool_info(self, pool: str) -> PoolInfo:
+        """Return where the pool is, and which lanes were in it when."""
+        return expect(PoolInfo, await self._ask(GetPool(pool)))
+
+    async def lane_infos(self, lanes: Sequence[str]) -> Sequence[LaneInfo]:
+        """Return the counters of many lanes, in the order asked."""
+        return expect(LanePage, await self._ask(GetLanes(list(lanes)))).rows
+
     async def lane_info(self, lane: str) -> LaneInfo:
         """Return the lane's counters."""
         return expect(LaneInfo, await self._ask(GetLane(lane)))
@@ -83,6 +107,10 @@ class AskingJournal(ABC):
     async def trim(self, lane: str, base: Snapshot) -> int:
         """Write a base, then drop a bounded part of the log up to it; return how many outcomes went."""
         return expect(Done, await self._ask(Trim(lane, base))).count
+
+    async def move_bases(self, bases: Sequence[Snapshot]) -> None:
+        """Put bases of a parent and of lanes of its pool in force in one commit."""
+        expect(Done, await self._ask(MoveBases(list(bases))))
 
     async def last_before(self, lane: str, *, age_s: float) -> int:
         """Return the seq of the lane's last outcome older than `age_s` on the journal's clock; 0 if none."""

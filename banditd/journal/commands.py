@@ -1,7 +1,5 @@
 """What can be asked of a store in one batch, and what it answers: the words of the journal's socket."""
 
-from typing import Any
-
 import msgspec
 
 from banditd.journal.protocol import (
@@ -10,10 +8,11 @@ from banditd.journal.protocol import (
     LaneInfo,
     NewDecision,
     NewReward,
+    OpenLane,
     OutcomeRow,
+    PoolInfo,
     Recorded,
     Rewarded,
-    RewardRule,
     Snapshot,
 )
 
@@ -23,13 +22,19 @@ __all__ = [
     "Command",
     "Done",
     "DropLapses",
+    "EpochPage",
     "Failed",
     "GetDecision",
     "GetLane",
+    "GetLanes",
     "GetLastBefore",
     "GetOutcomes",
+    "GetPool",
+    "GetPoolOutcomes",
     "GetSnapshots",
-    "OpenLane",
+    "LanePage",
+    "MoveBases",
+    "OpenLanes",
     "OutcomePage",
     "SaveSnapshot",
     "SnapshotPage",
@@ -37,14 +42,10 @@ __all__ = [
 ]
 
 
-class OpenLane(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """Ask for a lane's current epoch."""
+class OpenLanes(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """Ask for the current epochs of many lanes."""
 
-    lane: str
-    pool: str
-    spec: dict[str, Any]
-    rule: RewardRule
-    build: str
+    lanes: list[OpenLane]
 
 
 class Activate(msgspec.Struct, frozen=True, array_like=True, tag=True):
@@ -59,6 +60,26 @@ class GetOutcomes(msgspec.Struct, frozen=True, array_like=True, tag=True):
     lane: str
     after: int
     limit: int
+
+
+class GetPoolOutcomes(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """Ask for a page of a shared pool's log."""
+
+    pool: str
+    after: int
+    limit: int
+
+
+class GetPool(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """Ask which lanes were in a pool when."""
+
+    pool: str
+
+
+class GetLanes(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """Ask for the counters of many lanes."""
+
+    lanes: list[str]
 
 
 class GetLane(msgspec.Struct, frozen=True, array_like=True, tag=True):
@@ -105,11 +126,29 @@ class Trim(msgspec.Struct, frozen=True, array_like=True, tag=True):
     base: Snapshot
 
 
+class MoveBases(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """Put the bases of a parent and of lanes of its pool in force, whose states were saved before."""
+
+    bases: list[Snapshot]
+
+
 class GetLastBefore(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """Ask for the last outcome older than an age."""
 
     lane: str
     age_s: float
+
+
+class EpochPage(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """The current epochs of lanes, in the order asked."""
+
+    rows: list[Epoch]
+
+
+class LanePage(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """The counters of lanes, in the order asked."""
+
+    rows: list[LaneInfo]
 
 
 class OutcomePage(msgspec.Struct, frozen=True, array_like=True, tag=True):
@@ -141,14 +180,30 @@ Command = (
     NewDecision
     | NewReward
     | Activate
-    | OpenLane
+    | OpenLanes
     | GetOutcomes
+    | GetPoolOutcomes
+    | GetPool
     | GetLane
+    | GetLanes
     | SaveSnapshot
     | GetSnapshots
     | Trim
+    | MoveBases
     | GetLastBefore
     | GetDecision
     | DropLapses
 )
-Answer = Recorded | Rewarded | Activated | Epoch | LaneInfo | OutcomePage | SnapshotPage | Done | Failed
+Answer = (
+    Recorded
+    | Rewarded
+    | Activated
+    | EpochPage
+    | LaneInfo
+    | LanePage
+    | PoolInfo
+    | OutcomePage
+    | SnapshotPage
+    | Done
+    | Failed
+)

@@ -5,9 +5,13 @@ The window of a decision is [rank, rank + wait) on the journal's clock. A reward
 2. whose id was counted before is a duplicate, and under ``earliest`` so is every further one;
 3. after the window is late: kept, but it changes no outcome;
 4. is counted otherwise, and makes the outcome at once if the rule says so and the decision is active.
+
+All of this is asked for each slot that a reward is about: the one it names; otherwise, as the rule says, the first or
+all of them. It is counted if it counts for one of them. What it counts for the others follows from the rewards before
+it, so that one row stands for one reward, as it came.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
 
 import apsw
@@ -18,7 +22,8 @@ from banditd.journal.protocol import Activated, Aggregate, NewDecision, NewRewar
 
 __all__ = ["Joiner"]
 
-_CLOSE_AT_MOST: Final = 512  # windows closed in one transaction, so that no reply waits for thousands
+_CLOSE_AT_MOST: Final = 512  # outcomes of windows closed in one transaction, so that no reply waits for thousands
+_CLOSE_BYTES: Final = 1 << 22  # of their decisions, which are pushed to every worker
 _US: Final = 1_000_000
 
 _FIND = (
@@ -26,10 +31,9 @@ _FIND = (
     " ON d.id = c.decision_id WHERE c.event_id = ?"
 )
 _BODY = "SELECT d.body FROM claims c JOIN decisions d ON d.id = c.decision_id WHERE c.event_id = ?"
-_COUNTED = (
-    "SELECT reward, reward_id FROM rewards WHERE decision_id = ? AND ifnull(slot, 0) = ? AND status = 'counted'"
-    " ORDER BY id"
-)
+_COUNTED = "SELECT slot, reward, reward_id FROM rewards WHERE decision_id = ? AND status = 'counted' ORDER BY id"
+
+_Kept = Sequence[tuple[int | None, float, str | None]]  # the counted rewards of a decision: slot, reward, reward id
 
 
 class Joiner:
@@ -73,30 +77,32 @@ class Joiner:
         return Recorded(created=False, body=found[0][0] if found else b"")
 
     def reward(self, new: NewReward, now: Moment) -> Rewarded:
-        """Keep a reward and, where its rule says so, make the outcome."""
+        """Keep a reward and, where its rule says so, make the outcomes."""
         found = self._rows(_FIND, new.event_id)
-        slot = new.slot or 0
-        if not found or not 0 <= slot < found[0][4]:
+        if not found or not 0 <= (new.slot or 0) < found[0][4]:
             return Rewarded("unknown")
         decision_id, lane_id, epoch, deferred, n_slots, due_us = found[0]
         rule = self._ledger.rule(lane_id, epoch)
         if not rule.low <= new.reward <= rule.high:
             return Rewarded("out_of_range", rule.low, rule.high)
-        counted = self._rows(_COUNTED, decision_id, slot)
-        is_repeat = _is_repeat(new, counted, rule)
-        if is_repeat or now.clock_us >= due_us:
-            status: Literal["duplicate", "late"] = "duplicate" if is_repeat else "late"
+        kept: _Kept = self._rows(_COUNTED, decision_id)
+        before = {slot: _counting(kept, slot, rule) for slot in _slots_of(new, n_slots=n_slots, rule=rule)}
+        fresh = [slot for slot, counted in before.items() if not _is_repeat(new, counted, rule)]
+        if not fresh or now.clock_us >= due_us:
+            status: Literal["duplicate", "late"] = "late" if fresh else "duplicate"
             self._keep(new, decision_id, status=status, now=now)
             return Rewarded(status)
-        total = new.reward + sum(reward for reward, _ in counted)
-        if rule.aggregate == "sum" and not rule.low <= total <= rule.high:
-            # Told now: when the window closes, the outcome would be one that nobody learns from.
-            return Rewarded("out_of_range", rule.low, rule.high)
+        if rule.aggregate == "sum":
+            totals = [new.reward + sum(reward for reward, _ in before[slot]) for slot in fresh]
+            if not rule.low <= min(totals) <= max(totals) <= rule.high:
+                # Told now: when the window closes, the outcome would be one that nobody learns from.
+                return Rewarded("out_of_range", rule.low, rule.high)
         self._keep(new, decision_id, status="counted", now=now)
         if not _made_at_once(rule) or (deferred and not self._is_activated(decision_id)):
             return Rewarded("pending")
-        self._join(decision_id, lane_id, slot=slot, reward=new.reward, now=now, event_id=new.event_id)
-        self._forget_window_if_done(decision_id, n_slots=n_slots, due_us=due_us)
+        rewards = dict.fromkeys(fresh, new.reward)
+        self._join(decision_id, lane_id, rewards=rewards, now=now, event_id=new.event_id)
+        self._forget_window_if_done(decision_id, n_slots=n_slots, due_us=due_us, rule=rule)
         return Rewarded("joined")
 
     def activate(self, command: Activate, now: Moment) -> Activated:
@@ -110,34 +116,46 @@ class Joiner:
         if now.clock_us >= due_us:
             return Activated("late")
         self._cursor.execute("INSERT INTO activations VALUES (?, ?)", (decision_id, now.clock_us))
-        if _made_at_once(self._ledger.rule(lane_id, epoch)):
-            for slot in range(n_slots):
-                for reward, _ in self._rows(_COUNTED, decision_id, slot)[:1]:
-                    self._join(decision_id, lane_id, slot=slot, reward=reward, now=now, event_id=command.event_id)
-            self._forget_window_if_done(decision_id, n_slots=n_slots, due_us=due_us)
+        rule = self._ledger.rule(lane_id, epoch)
+        if _made_at_once(rule):
+            kept: _Kept = self._rows(_COUNTED, decision_id)
+            counted = {slot: _counting(kept, slot, rule) for slot in range(n_slots)}
+            rewards = {slot: rewards[0][0] for slot, rewards in counted.items() if rewards}
+            self._join(decision_id, lane_id, rewards=rewards, now=now, event_id=command.event_id)
+            self._forget_window_if_done(decision_id, n_slots=n_slots, due_us=due_us, rule=rule)
         return Activated("activated")
 
     def close_windows(self, now: Moment) -> bool:
-        """Turn decisions whose window has closed into outcomes, or let them lapse, at most 512; tell if any did.
+        """Turn decisions whose window has closed into outcomes, or let them lapse; tell if any did.
 
+        No more at once than make 512 outcomes or hold 4 MiB, but one at least: what is left is closed by the next call.
         If any did, the clock has to be written in the same commit: a crash must not take it back before them.
         """
         if self.next_due_us is None or now.clock_us < self.next_due_us:
             return False
         due = self._rows(
-            "SELECT w.due_us, d.id, d.event_id, d.lane_id, d.epoch, d.deferred, d.n_slots, d.body FROM windows w"
-            " CROSS JOIN decisions d ON d.id = w.decision_id WHERE w.due_us <= ?"
+            "SELECT w.due_us, d.id, d.event_id, d.lane_id, d.epoch, d.deferred, d.n_slots, length(d.body)"
+            " FROM windows w CROSS JOIN decisions d ON d.id = w.decision_id WHERE w.due_us <= ?"
             " ORDER BY w.due_us, w.decision_id LIMIT ?",
             now.clock_us,
             _CLOSE_AT_MOST,
         )
-        for due_us, decision_id, event_id, lane_id, epoch, deferred, n_slots, body in due:
+        n_outcomes = n_bytes = 0
+        for due_us, decision_id, event_id, lane_id, epoch, deferred, n_slots, size in due:
+            n_outcomes += n_slots
+            n_bytes += size
+            if n_outcomes > max(_CLOSE_AT_MOST, n_slots) or n_bytes > max(_CLOSE_BYTES, size):
+                break
             if deferred and not self._is_activated(decision_id):
                 self._cursor.execute("INSERT INTO lapses VALUES (?, ?)", (lane_id, decision_id))
             else:
                 rule = self._ledger.rule(lane_id, epoch)
-                for slot in self._open_slots(decision_id, n_slots=n_slots):
-                    rewards = [reward for reward, _ in self._rows(_COUNTED, decision_id, slot)]
+                kept: _Kept = self._rows(_COUNTED, decision_id)
+                body = self._body(decision_id)
+                for slot in range(n_slots):
+                    rewards = [reward for reward, _ in _counting(kept, slot, rule)]
+                    if rewards and _made_at_once(rule):
+                        continue  # they made the outcome when they came, or when the decision was activated
                     self._ledger.add_outcome(
                         lane_id,
                         decision_id=decision_id,
@@ -152,25 +170,27 @@ class Joiner:
         self.reload()
         return bool(due)
 
-    def _open_slots(self, decision_id: int, *, n_slots: int) -> list[int]:
-        joined = {slot for (slot,) in self._rows("SELECT slot FROM outcomes WHERE decision_id = ?", decision_id)}
-        return [slot for slot in range(n_slots) if slot not in joined]
+    def _join(
+        self, decision_id: int, lane_id: int, *, rewards: Mapping[int, float], now: Moment, event_id: str
+    ) -> None:
+        """Make the outcomes of some slots, in their order."""
+        body = self._body(decision_id)
+        for slot, reward in rewards.items():
+            self._ledger.add_outcome(
+                lane_id,
+                decision_id=decision_id,
+                event_id=event_id,
+                slot=slot,
+                reward=reward,
+                rewarded=True,
+                body=body,
+                clock_us=now.clock_us,
+            )
 
-    def _join(self, decision_id: int, lane_id: int, *, slot: int, reward: float, now: Moment, event_id: str) -> None:
-        (body,) = self._rows("SELECT body FROM decisions WHERE id = ?", decision_id)[0]
-        self._ledger.add_outcome(
-            lane_id,
-            decision_id=decision_id,
-            event_id=event_id,
-            slot=slot,
-            reward=reward,
-            rewarded=True,
-            body=body,
-            clock_us=now.clock_us,
-        )
-
-    def _forget_window_if_done(self, decision_id: int, *, n_slots: int, due_us: int) -> None:
-        if not self._open_slots(decision_id, n_slots=n_slots):
+    def _forget_window_if_done(self, decision_id: int, *, n_slots: int, due_us: int, rule: RewardRule) -> None:
+        """Take the window away once every slot has its outcome; by the rewards, since the log may have been trimmed."""
+        kept: _Kept = self._rows(_COUNTED, decision_id)
+        if all(_counting(kept, slot, rule) for slot in range(n_slots)):
             self._cursor.execute("DELETE FROM windows WHERE due_us = ? AND decision_id = ?", (due_us, decision_id))
 
     def _keep(self, new: NewReward, decision_id: int, *, status: str, now: Moment) -> None:
@@ -179,6 +199,10 @@ class Joiner:
             " VALUES (?, ?, ?, ?, ?, ?, ?)",
             (decision_id, new.slot, new.reward, new.reward_id, status, now.clock_us, now.wall_at),
         )
+
+    def _body(self, decision_id: int) -> bytes:
+        ((body,),) = self._rows("SELECT body FROM decisions WHERE id = ?", decision_id)
+        return bytes(body)
 
     def _is_activated(self, decision_id: int) -> bool:
         return bool(self._rows("SELECT 1 FROM activations WHERE decision_id = ?", decision_id))
@@ -189,6 +213,28 @@ class Joiner:
 
 def _made_at_once(rule: RewardRule) -> bool:
     return rule.aggregate == "earliest" and rule.learn == "at_once"
+
+
+def _slots_of(new: NewReward, *, n_slots: int, rule: RewardRule) -> Sequence[int]:
+    """Return the slots that a reward is about."""
+    if new.slot is not None:
+        return (new.slot,)
+    return range(n_slots) if rule.slots == "all" else (0,)
+
+
+def _counting(kept: _Kept, slot: int, rule: RewardRule) -> list[tuple[float, str | None]]:
+    """Return the rewards that count for a slot, and their ids, in the order they came."""
+    counting: list[tuple[float, str | None]] = []
+    ids: set[str] = set()
+    for about, reward, reward_id in kept:
+        if about != slot and (about is not None or not (slot == 0 or rule.slots == "all")):
+            continue
+        if reward_id is not None:
+            if reward_id in ids:  # it counted for this slot before, and now for another one
+                continue
+            ids.add(reward_id)
+        counting.append((reward, reward_id))
+    return counting
 
 
 def _is_repeat(new: NewReward, counted: Sequence[tuple[float, str | None]], rule: RewardRule) -> bool:

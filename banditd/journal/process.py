@@ -41,8 +41,8 @@ class JournalProcess:
     def __init__(self, path: Path, *, durability: Durability, queue: int, deadline_s: float) -> None:
         self._path = path
         self._durability = durability
-        self._directory = tempfile.mkdtemp(prefix="banditd-")  # 0700: nobody else reaches the socket
-        self._socket = str(Path(self._directory, "journal.sock"))
+        self._directory = ""
+        self._socket = ""
         self._child: asyncio.subprocess.Process | None = None
         self._watcher: asyncio.Task[None] | None = None
         self._restarts: deque[float] = deque(maxlen=_RESTARTS_AT_MOST)
@@ -64,7 +64,9 @@ class JournalProcess:
         JournalUnavailable
             The child ended, or did not answer in time.
         """
-        _remove(self._socket)
+        self._remove_directory()
+        self._directory = tempfile.mkdtemp(prefix="banditd-")  # 0700: nobody else reaches the socket
+        self._socket = str(Path(self._directory, "journal.sock"))  # another for each child: each removes its own
         self._child = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
@@ -101,7 +103,11 @@ class JournalProcess:
             await asyncio.gather(self._watcher, return_exceptions=True)
         await self.journal.close()
         await self._end_child()
-        shutil.rmtree(self._directory, ignore_errors=True)
+        self._remove_directory()
+
+    def _remove_directory(self) -> None:
+        if self._directory:
+            shutil.rmtree(self._directory, ignore_errors=True)
 
     async def _end_child(self) -> None:
         child = self._child
@@ -141,10 +147,6 @@ class JournalProcess:
                 self.failed.set_result(f"{type(error).__name__} while it was started again")
                 return
             log.warning("journal_restarted", pid=self.pid)
-
-
-def _remove(socket: str) -> None:
-    Path(socket).unlink(missing_ok=True)
 
 
 async def start_journal(

@@ -4,9 +4,9 @@
 table                   one row is
 ======================  =================================================================================
 meta                    a fact of the whole store: format, the journal's clock in µs, the last decision counted
-pools                   a unit of order
+pools                   a unit of order; `seq`: of the last outcome that no lane of it has in its log any more
 lanes                   a lane: its pool, where its kept log begins, its decisions up to the last one counted
-epochs                  a stretch of a lane under one spec, reward rule and build
+epochs                  a stretch of a lane in one pool under one spec, reward rule and build
 claims                  an event id and the decision that owns it; event ids are unique over the store
 decisions               a decision as it was made; never changed
 windows                 a decision whose reward window is open, in the order in which they close
@@ -14,8 +14,10 @@ activations             a deferred decision that was activated, and when on the 
 lapses                  a deferred decision whose window closed before it was activated
 rewards                 a reward as it came: counted, duplicate or late
 outcomes                an outcome: numbered in its lane and its pool, at most one a (decision, slot); a
-                        tombstone (`erased`) has neither decision nor salt any more
-snapshots               a lane's state at one of its outcomes; `base` rows are data, the others a cache
+                        tombstone (`erased`) has neither decision nor salt any more; `pool_id` is NULL where the
+                        lane was a pool of its own, so that only shared pools pay for an index
+snapshots               a lane's state at one of its outcomes; `base` rows are data, the others a cache, and so is
+                        a base that lies after the beginning of its lane's log: it is not in force yet
 ======================  =================================================================================
 
 What can be read off other rows is not kept twice: a lane's last number and chain are those of its last
@@ -31,20 +33,22 @@ from typing import Final
 
 __all__ = ["CHAIN_START", "FORMAT", "SCHEMA", "chain_digest", "outcome_digest"]
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 CHAIN_START: Final = bytes(32)
 
 SCHEMA: Final = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
-CREATE TABLE pools (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;
+CREATE TABLE pools (
+    id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, seq INTEGER NOT NULL DEFAULT 0
+) STRICT;
 CREATE TABLE lanes (
     id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, pool_id INTEGER NOT NULL REFERENCES pools,
-    base_seq INTEGER NOT NULL, base_pool_seq INTEGER NOT NULL, base_chain BLOB NOT NULL, decisions INTEGER NOT NULL
+    base_seq INTEGER NOT NULL, base_chain BLOB NOT NULL, decisions INTEGER NOT NULL
 ) STRICT;
 CREATE TABLE epochs (
     lane_id INTEGER NOT NULL REFERENCES lanes, epoch INTEGER NOT NULL, from_seq INTEGER NOT NULL,
     fold_from INTEGER NOT NULL, spec TEXT NOT NULL, rule TEXT NOT NULL, build TEXT NOT NULL,
-    reason TEXT NOT NULL, at REAL NOT NULL, PRIMARY KEY (lane_id, epoch)
+    reason TEXT NOT NULL, at REAL NOT NULL, pool_id INTEGER NOT NULL, PRIMARY KEY (lane_id, epoch)
 ) WITHOUT ROWID, STRICT;
 CREATE TABLE claims (event_id TEXT PRIMARY KEY, decision_id INTEGER NOT NULL) WITHOUT ROWID, STRICT;
 CREATE TABLE decisions (
@@ -67,9 +71,10 @@ CREATE INDEX rewards_of_decision ON rewards (decision_id);
 CREATE TABLE outcomes (
     lane_id INTEGER NOT NULL, seq INTEGER NOT NULL, pool_seq INTEGER NOT NULL, decision_id INTEGER,
     slot INTEGER NOT NULL, reward REAL NOT NULL, rewarded INTEGER NOT NULL, clock_us INTEGER NOT NULL,
-    salt BLOB, digest BLOB NOT NULL, chain BLOB NOT NULL, erased INTEGER NOT NULL DEFAULT 0,
+    salt BLOB, digest BLOB NOT NULL, chain BLOB NOT NULL, erased INTEGER NOT NULL DEFAULT 0, pool_id INTEGER,
     PRIMARY KEY (lane_id, seq)
 ) WITHOUT ROWID, STRICT;
+CREATE UNIQUE INDEX outcomes_of_pool ON outcomes (pool_id, pool_seq) WHERE pool_id IS NOT NULL;
 CREATE UNIQUE INDEX outcome_of_slot ON outcomes (decision_id, slot);
 CREATE TABLE snapshots (
     lane_id INTEGER NOT NULL, epoch INTEGER NOT NULL, seq INTEGER NOT NULL, base INTEGER NOT NULL,

@@ -21,7 +21,7 @@ from banditd.journal.commands import Answer, Command
 from banditd.journal.database import Durability
 from banditd.journal.protocol import OutcomeRow
 from banditd.journal.store import Store
-from banditd.journal.wire import FrameReader, Update, decode_commands, frame
+from banditd.journal.wire import FrameReader, Update, decode_commands, frame, packed, split
 from banditd.logs import configure, get_logger
 
 __all__ = ["EXIT_FAULT", "EXIT_REFUSED", "EXIT_SYNC_FAILED", "JournalServer", "main"]
@@ -31,7 +31,7 @@ EXIT_FAULT: Final = 70  # EX_SOFTWARE: a mistake of ours
 EXIT_SYNC_FAILED: Final = 74  # EX_IOERR: what the disk holds is unknown, so the process must not go on
 _BATCH_AT_MOST: Final = 1_024  # commands in one commit
 _TICK_S: Final = 0.005  # how late a window may close
-_OUTCOMES_PER_UPDATE: Final = 256
+_BEHIND_BYTES: Final = 1 << 24  # sent to a worker and not taken in by it: then no window closes for the while
 
 log = get_logger()
 
@@ -58,9 +58,13 @@ class _Worker(asyncio.Protocol):
             for command in decode_commands(body):
                 self._server.submit(self, command)
 
+    @property
+    def is_behind(self) -> bool:
+        return self.transport is not None and self.transport.get_write_buffer_size() > _BEHIND_BYTES
+
     def send(self, update: Update) -> None:
         if self.transport is not None:
-            self.transport.write(frame(update))
+            self.transport.write(frame(packed(update)))
 
 
 class JournalServer:
@@ -81,13 +85,16 @@ class JournalServer:
 
     def tick(self) -> None:
         """Close what is due, again and again."""
-        if self._store.is_due():
+        if self._can_close() and self._store.is_due():
             self._schedule()
         self._loop.call_later(_TICK_S, self.tick)
 
     def new_worker(self) -> _Worker:
         """Return the protocol of a new connection."""
         return _Worker(self)
+
+    def _can_close(self) -> bool:
+        return not any(worker.is_behind for worker in self.workers)
 
     def _schedule(self) -> None:
         if not self._scheduled:
@@ -98,7 +105,7 @@ class JournalServer:
         self._scheduled = False
         batch, self._waiting = self._waiting[:_BATCH_AT_MOST], self._waiting[_BATCH_AT_MOST:]
         try:
-            applied = self._store.apply([command for _, command in batch])
+            applied = self._store.apply([command for _, command in batch], closing=self._can_close())
         except apsw.IOError as error:
             log.critical("sync_failed", error=str(error))
             _end_at_once(EXIT_SYNC_FAILED)
@@ -107,7 +114,7 @@ class JournalServer:
             _end_at_once(EXIT_FAULT)
         self._note_space(is_full=applied.is_full)
         self._tell([worker for worker, _ in batch], applied.answers, applied.outcomes)
-        if self._waiting or self._store.is_due():
+        if self._waiting or (self._can_close() and self._store.is_due()):
             self._schedule()
 
     def _note_space(self, *, is_full: bool) -> None:
@@ -118,8 +125,8 @@ class JournalServer:
         self._is_full = is_full
 
     def _tell(self, askers: Sequence[_Worker], answers: Sequence[Answer], outcomes: list[OutcomeRow]) -> None:
-        while len(outcomes) > _OUTCOMES_PER_UPDATE:
-            part, outcomes = outcomes[:_OUTCOMES_PER_UPDATE], outcomes[_OUTCOMES_PER_UPDATE:]
+        *parts, outcomes = split(outcomes)
+        for part in parts:
             for worker in self.workers:
                 worker.send(Update(part, []))
         mine: dict[_Worker, list[Answer]] = {}

@@ -21,10 +21,14 @@ from banditd.journal.commands import (
     Failed,
     GetDecision,
     GetLane,
+    GetLanes,
     GetLastBefore,
     GetOutcomes,
+    GetPool,
+    GetPoolOutcomes,
     GetSnapshots,
-    OpenLane,
+    MoveBases,
+    OpenLanes,
     SaveSnapshot,
     Trim,
 )
@@ -36,6 +40,9 @@ from banditd.journal.states import States
 
 __all__ = ["Applied", "Store"]
 
+_READS: Final = (
+    GetLane | GetLanes | GetOutcomes | GetPool | GetPoolOutcomes | GetSnapshots | GetLastBefore | GetDecision
+)
 _US: Final = 1_000_000
 _HEARTBEAT_US: Final = 1_000_000  # at most so much of the journal's clock is lost in a crash
 
@@ -77,13 +84,17 @@ class Store:
             NewDecision: self._joiner.record,
             NewReward: self._joiner.reward,
             Activate: self._joiner.activate,
-            OpenLane: self._ledger.open_lane,
+            OpenLanes: self._ledger.open_lanes,
+            GetPool: self._ledger.pool_info,
+            GetLanes: self._ledger.infos,
             GetLane: self._in_lane(lambda lane, _command, _now: self._ledger.info(lane)),
             GetOutcomes: self._in_lane(states.outcomes),
+            GetPoolOutcomes: states.pool_outcomes,
             GetSnapshots: self._in_lane(states.snapshots),
             SaveSnapshot: self._in_lane(states.save),
             GetDecision: self._joiner.find,
             Trim: self._in_lane(states.trim),
+            MoveBases: states.move_bases,
             DropLapses: self._in_lane(states.drop_lapses),
             GetLastBefore: self._in_lane(states.last_before),
         }
@@ -108,8 +119,13 @@ class Store:
             return False
         return now_us >= due or now_us - self._clock_written_us >= _HEARTBEAT_US
 
-    def apply(self, commands: Sequence[Command]) -> Applied:
+    def apply(self, commands: Sequence[Command], *, closing: bool = True) -> Applied:
         """Close what is due, carry the commands out in order, and commit all of it once.
+
+        Parameters
+        ----------
+        closing
+            False: close no windows yet, because nobody takes their outcomes in. No answer depends on it.
 
         Raises
         ------
@@ -120,7 +136,7 @@ class Store:
         self._ledger.made = []
         try:
             self._db.execute("BEGIN")
-            closed = self._joiner.close_windows(now)
+            closed = closing and self._joiner.close_windows(now)
             answers = [self._carry_out[type(command)](command, now) for command in commands]
             counts = closed or now.clock_us - self._clock_written_us >= _HEARTBEAT_US
             if counts:
@@ -155,7 +171,7 @@ class Store:
 
     def _without_writing(self, command: Command, now: Moment) -> Answer:
         """Answer a command that only reads, and refuse any other."""
-        if isinstance(command, GetLane | GetOutcomes | GetSnapshots | GetLastBefore | GetDecision):
+        if isinstance(command, _READS):
             return self._carry_out[type(command)](command, now)
         return Failed("store_full", "the disk is full; nothing was written")
 

@@ -2,15 +2,18 @@
 
 import json
 import re
-from typing import Any, Final
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
 
 import msgspec
 
 from banditd.messages import Action as ActionJson
+from banditd.messages import SlotRequest
 from policies.errors import InvalidInput
-from policies.features import Action, Context, Limits
+from policies.features import Action, Context, Limits, Slot
 
-__all__ = ["Reader", "split_path"]
+__all__ = ["AskedSlot", "Reader", "split_path"]
 
 _JSON_TYPES: Final = {
     "str": "a string",
@@ -22,6 +25,7 @@ _JSON_TYPES: Final = {
     "array": "a list",
 }
 _PYTHON_TYPE: Final = re.compile(rf"`({'|'.join(_JSON_TYPES)})`")
+_SLOTS_AT_MOST: Final = 100  # more than a configuration can allow, which what is in a log need not be
 _ACTIONS_KEPT: Final = 20_000  # per generation; an action of a catalogue comes again and again
 
 # Text is only looked at when a part is read, so what is no UTF-8 is found here and not where the body is decoded.
@@ -30,6 +34,25 @@ _UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _decode_object = msgspec.json.Decoder(dict[str, Any]).decode
 _decode_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode_action = msgspec.json.Decoder(ActionJson).decode
+_decode_slot = msgspec.json.Decoder(SlotRequest).decode
+
+
+class _HasId(Protocol):
+    @property
+    def id(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class AskedSlot:
+    """A place to fill, and the ids of the actions that must not come there."""
+
+    slot: Slot
+    exclude: Sequence[str]
+
+    @property
+    def id(self) -> str:
+        """The slot's id."""
+        return self.slot.id
 
 
 class Reader:
@@ -39,9 +62,10 @@ class Reader:
     the old one, so memory is bounded and an action in use is never forgotten.
     """
 
-    def __init__(self, limits: Limits, *, actions: int) -> None:
+    def __init__(self, limits: Limits, *, actions: int, slots: int = _SLOTS_AT_MOST) -> None:
         self.limits = limits
         self._actions_at_most = actions
+        self._slots_at_most = slots
         self._young: dict[bytes, Action] = {}
         self._old: dict[bytes, Action] = {}
 
@@ -81,8 +105,40 @@ class Reader:
             key = bytes(part)
             actions.append(young.get(key) or self._read(key, len(actions)))
         if len({action.id for action in actions}) != len(actions):
-            raise _duplicate(actions)
+            index = _first_repeated(actions)
+            raise InvalidInput("duplicate_action", f"actions[{index}].id", f"{actions[index].id!r} comes twice")
         return tuple(actions)
+
+    def slots(self, raw: msgspec.Raw) -> tuple[AskedSlot, ...]:
+        """Return the slots that a JSON list describes.
+
+        Raises
+        ------
+        InvalidInput
+            Not a list of 1 to `limits.slots` slots with different ids, or one of them breaks a rule.
+        """
+        try:
+            parts = _decode_list(raw)
+        except _UNREADABLE as error:
+            raise _invalid("slots", error) from None
+        if not 1 <= len(parts) <= self._slots_at_most:
+            raise InvalidInput("slot_count", "slots", f"must hold 1 to {self._slots_at_most} slots, not {len(parts)}")
+        slots = [self._slot(part, position) for position, part in enumerate(parts)]
+        if len({slot.id for slot in slots}) != len(slots):
+            index = _first_repeated(slots)
+            raise InvalidInput("duplicate_slot", f"slots[{index}].id", f"{slots[index].id!r} comes twice")
+        return tuple(slots)
+
+    def _slot(self, part: msgspec.Raw, position: int) -> AskedSlot:
+        try:
+            asked = _decode_slot(part)
+            return AskedSlot(
+                Slot.of(asked.id, position=position, features=asked.features, limits=self.limits), asked.exclude
+            )
+        except InvalidInput as error:
+            raise error.under(f"slots[{position}]") from None
+        except _UNREADABLE as error:
+            raise self._exact(error, part, f"slots[{position}]") from None
 
     def _read(self, key: bytes, index: int) -> Action:
         action = self._old.get(key)
@@ -136,10 +192,11 @@ def split_path(message: str) -> tuple[str, str]:
     return detail[:1].lower() + _PYTHON_TYPE.sub(lambda match: _JSON_TYPES[match[1]], detail[1:]), path
 
 
-def _duplicate(actions: list[Action]) -> InvalidInput:
+def _first_repeated(parts: Sequence[_HasId]) -> int:
+    """Return the index of the first part whose id came before."""
     seen: set[str] = set()
-    for index, action in enumerate(actions):
-        if action.id in seen:
-            return InvalidInput("duplicate_action", f"actions[{index}].id", f"{action.id!r} comes twice")
-        seen.add(action.id)
+    for index, part in enumerate(parts):
+        if part.id in seen:
+            return index
+        seen.add(part.id)
     raise AssertionError("no id comes twice")

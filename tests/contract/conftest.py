@@ -30,6 +30,11 @@ policy = { kind = "epsilon_greedy" }
 reward = { aggregate = "sum" }
 
 [[segments]]
+name = "page"
+policy = { kind = "epsilon_greedy" }
+reward = { slots = "all" }
+
+[[segments]]
 name = "beta"
 policy = { kind = "thompson" }
 

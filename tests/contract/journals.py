@@ -14,7 +14,7 @@ from banditd.decision import Decision, Slot, encode_decision
 from banditd.journal.client import RemoteJournal
 from banditd.journal.local import LocalJournal
 from banditd.journal.process import start_journal
-from banditd.journal.protocol import Aggregate, Epoch, Journal, Learn, NewDecision, RewardRule
+from banditd.journal.protocol import Aggregate, Epoch, Journal, Learn, NewDecision, RewardRule, Slots
 
 __all__ = ["LONG_S", "STORES", "EmbeddedStore", "ProcessStore", "Store", "new_decision", "open_lane", "rule"]
 
@@ -124,10 +124,15 @@ STORES: dict[str, type[Store]] = {"embedded": EmbeddedStore, "process": ProcessS
 
 
 def rule(
-    wait_s: float, *, aggregate: Aggregate = "earliest", learn: Learn = "at_once", default: float = 0.0
+    wait_s: float,
+    *,
+    aggregate: Aggregate = "earliest",
+    learn: Learn = "at_once",
+    default: float = 0.0,
+    slots: Slots = "first",
 ) -> RewardRule:
     """Return a reward rule."""
-    return RewardRule(wait_s=wait_s, default=default, aggregate=aggregate, learn=learn)
+    return RewardRule(wait_s=wait_s, default=default, aggregate=aggregate, learn=learn, slots=slots)
 
 
 async def open_lane(

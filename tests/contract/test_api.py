@@ -396,7 +396,7 @@ def test_segments_are_listed_in_order(api: Client) -> None:
     """All segments are told, as their rules stand, the default one last."""
     segments = api.get("/v1/segments").json["segments"]
 
-    assert [segment["name"] for segment in segments] == ["mobile", "brief", "summed", "beta", "default"]
+    assert [segment["name"] for segment in segments] == ["mobile", "brief", "summed", "page", "beta", "default"]
     assert {segment["policy"]["kind"] for segment in segments} == {"epsilon_greedy", "thompson", "vw"}
 
 

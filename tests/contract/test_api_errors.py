@@ -359,6 +359,34 @@ def test_a_number_beyond_any_float_is_named(api: Client) -> None:
     )
 
 
+@pytest.mark.parametrize("number", ["1e400", "-1e400", "1" + "0" * 5_000], ids=["float", "negative", "whole"])
+def test_a_reward_or_a_weight_beyond_any_float_is_named(api: Client, number: str) -> None:
+    """The field says which one it is, a weight by the name of its segment."""
+    weights = f'"segments": {{"default": 1, "alpha": {number}}}'
+
+    reward = f'{{"event_id": "e", "reward": {number}}}'.encode()
+    check_problem(api.post("/v1/reward", reward), 422, "number_not_finite", "reward")
+    rank = f'{{"actions": [{{"id": "a"}}], {weights}}}'.encode()
+    check_problem(api.post("/v1/rank", rank), 422, "number_not_finite", "segments.alpha")
+
+
+@pytest.mark.parametrize(
+    ("weights", "field"),
+    [
+        pytest.param('{"default": 1, "alpha": "x"}', "segments.alpha", id="text"),
+        pytest.param('{"default": 1, "alpha": {"b": 1}}', "segments.alpha", id="object"),
+        pytest.param('{"default": 1, "a.b": true}', "segments.a.b", id="name with a dot"),
+        pytest.param('{"alpha": "x"}, "segments": 3', "segments", id="twice"),
+        pytest.param('{"alpha": "x"}, "slots": [', "segments", id="broken after it"),
+    ],
+)
+def test_a_weight_that_is_no_number_is_named(api: Client, weights: str, field: str) -> None:
+    """The field says which segment's weight it is, as far as the body can be read."""
+    body = f'{{"actions": [{{"id": "a"}}], "segments": {weights}}}'.encode()
+
+    check_problem(api.post("/v1/rank", body), 422, "invalid_value", field)
+
+
 @pytest.mark.parametrize("path", ["/v1/segments/%ff", "/docs/%c3%28"])
 def test_path_that_is_no_text_is_refused(api: Client, path: str) -> None:
     """Percent-encoded bytes that are not UTF-8 are refused."""

@@ -40,11 +40,22 @@ rank_requests = st.fixed_dictionaries(
         "user": st.text() | values,
         "exclude": st.lists(st.text()) | values,
         "activate": st.booleans() | values,
+        "slots": st.lists(
+            st.fixed_dictionaries(
+                {"id": st.text() | values},
+                optional={"features": values, "exclude": st.lists(st.text()) | values, "x": values},
+            ),
+            max_size=5,
+        )
+        | values,
+        "segments": st.dictionaries(st.sampled_from(["default", "mobile", "beta"]) | st.text(), numbers | values)
+        | values,
         "x": values,
     },
 )
 rewards = st.fixed_dictionaries(
-    {"event_id": st.text() | values, "reward": numbers | values}, optional={"reward_id": st.text() | values}
+    {"event_id": st.text() | values, "reward": numbers | values},
+    optional={"reward_id": st.text() | values, "slot": st.text() | values},
 )
 requests = rank_requests | rewards | values
 bodies = (

@@ -3,11 +3,25 @@
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 
 from banditd.errors import JournalUnavailable
-from banditd.journal.protocol import Aggregate, Epoch, Journal, Learn, NewReward, OutcomeRow, Rewarded, Snapshot
+from banditd.journal.protocol import (
+    PAGE_BYTES,
+    PREPARED,
+    Aggregate,
+    Epoch,
+    Journal,
+    Learn,
+    NewReward,
+    OpenLane,
+    OutcomeRow,
+    Rewarded,
+    Snapshot,
+)
 from tests.contract.journals import LONG_S, STORES, Store, new_decision, open_lane, rule
 
 REPEATS = 100
@@ -187,6 +201,145 @@ async def test_a_reward_id_belongs_to_its_decision(store: Store) -> None:
     answers = [await store.journal.reward(NewReward(event_id, 1.0, "r1")) for event_id in ("e1", "e2")]
 
     assert [answer.status for answer in answers] == ["joined", "joined"]
+
+
+# ---------------------------------------------------------------------------------------------------------- slots
+
+
+async def test_each_slot_becomes_an_outcome_of_its_own(store: Store) -> None:
+    """Rewards that name slots are joined one by one; what got none has the default when the window closes."""
+    epoch = await open_lane(store.journal, rule(store.wait_s, default=-0.5))
+    await store.journal.record(new_decision("e1", epoch, n_slots=3))
+
+    statuses = [(await store.journal.reward(NewReward("e1", 1.0 + slot, slot=slot))).status for slot in (2, 0)]
+    before = await slots(store.journal)
+    await store.elapse(store.wait_s)
+
+    assert statuses == ["joined", "joined"]
+    assert before == [(2, 3.0, True), (0, 1.0, True)]
+    assert await slots(store.journal) == [*before, (1, -0.5, False)]
+
+
+async def test_a_decision_with_all_its_outcomes_is_done(store: Store) -> None:
+    """Once each slot has its reward nothing is left for the window to close, and each repeat is a duplicate."""
+    epoch = await open_lane(store.journal, rule(store.wait_s))
+    await store.journal.record(new_decision("e1", epoch, n_slots=2))
+    for slot in (1, 0):
+        await store.journal.reward(NewReward("e1", 1.0, slot=slot))
+    await store.elapse(store.wait_s)
+
+    answers = [(await store.journal.reward(NewReward("e1", 1.0, slot=slot))).status for slot in (0, 1, None)]
+
+    assert await slots(store.journal) == [(1, 1.0, True), (0, 1.0, True)]
+    assert answers == ["duplicate"] * 3
+
+
+@pytest.mark.parametrize("n_slots", [1, 3])
+async def test_a_slot_that_is_not_there_is_unknown(store: Store, n_slots: int) -> None:
+    """A reward for a slot beyond the last one, or before the first, makes no outcome."""
+    epoch = await open_lane(store.journal, rule(LONG_S, slots="all"))
+    await store.journal.record(new_decision("e1", epoch, n_slots=n_slots))
+
+    statuses = [(await store.journal.reward(NewReward("e1", 1.0, slot=slot))).status for slot in (n_slots, -1)]
+
+    assert statuses == ["unknown", "unknown"]
+    assert await log(store.journal) == []
+
+
+async def test_a_reward_without_a_slot_is_about_the_first_if_the_rule_says_so(store: Store) -> None:
+    """Under ``slots = "first"`` slot 0 gets it, and the others can still have their own."""
+    epoch = await open_lane(store.journal, rule(LONG_S, slots="first"))
+    await store.journal.record(new_decision("e1", epoch, n_slots=3))
+
+    statuses = [(await store.journal.reward(NewReward("e1", 2.0, slot=slot))).status for slot in (None, 0, 1)]
+
+    assert statuses == ["joined", "duplicate", "joined"]
+    assert await slots(store.journal) == [(0, 2.0, True), (1, 2.0, True)]
+
+
+async def test_a_reward_without_a_slot_is_about_all_if_the_rule_says_so(store: Store) -> None:
+    """Under ``slots = "all"`` each slot that has no outcome yet gets it; when none is left, it is a duplicate."""
+    epoch = await open_lane(store.journal, rule(LONG_S, slots="all"))
+    await store.journal.record(new_decision("e1", epoch, n_slots=3))
+
+    rewards = [NewReward("e1", 0.25, slot=1), NewReward("e1", 2.0), NewReward("e1", 3.0), NewReward("e1", 4.0, slot=2)]
+    statuses = [(await store.journal.reward(reward)).status for reward in rewards]
+
+    assert statuses == ["joined", "joined", "duplicate", "duplicate"]
+    assert await slots(store.journal) == [(1, 0.25, True), (0, 2.0, True), (2, 2.0, True)]
+
+
+async def test_a_reward_id_counts_once_for_each_slot(store: Store) -> None:
+    """The same reward id for another slot is another reward; for all slots it counts where it did not before."""
+    epoch = await open_lane(store.journal, rule(store.wait_s, aggregate="sum", slots="all"))
+    await store.journal.record(new_decision("e1", epoch, n_slots=3))
+
+    about = (0, 0, 1, None, None, 2)
+    statuses = [(await store.journal.reward(NewReward("e1", 1.0, "r1", slot))).status for slot in about]
+    await store.journal.reward(NewReward("e1", 0.5, "r2"))
+    await store.elapse(store.wait_s)
+
+    assert statuses == ["pending", "duplicate", "pending", "pending", "duplicate", "duplicate"]
+    assert await slots(store.journal) == [(slot, 1.5, True) for slot in range(3)]
+
+
+@pytest.mark.parametrize(
+    ("aggregate", "totals"),
+    [("earliest", [1.0, 1.0]), ("latest", [0.5, 4.0]), ("sum", [1.5, 5.0]), ("max", [1.0, 4.0])],
+)
+async def test_rewards_are_aggregated_slot_by_slot(store: Store, aggregate: Aggregate, totals: list[float]) -> None:
+    """A slot's outcome is made of the rewards about it, those about all of them included."""
+    epoch = await open_lane(store.journal, rule(store.wait_s, aggregate=aggregate, learn="at_close", slots="all"))
+    await store.journal.record(new_decision("e1", epoch, n_slots=2))
+
+    for value, slot in ((1.0, None), (4.0, 1), (0.5, 0)):
+        await store.journal.reward(NewReward("e1", value, slot=slot))
+    await store.elapse(store.wait_s)
+
+    assert await slots(store.journal) == [(slot, total, True) for slot, total in enumerate(totals)]
+
+
+async def test_a_sum_beyond_the_range_of_one_slot_is_refused_for_all(store: Store) -> None:
+    """A reward about all slots that one of them cannot take is counted for none."""
+    epoch = await open_lane(store.journal, rule(store.wait_s, aggregate="sum", slots="all"))
+    await store.journal.record(new_decision("e1", epoch, n_slots=2))
+    await store.journal.reward(NewReward("e1", 9e8, slot=1))
+
+    answer = await store.journal.reward(NewReward("e1", 2e8))
+    await store.elapse(store.wait_s)
+
+    assert answer.status == "out_of_range"
+    assert await slots(store.journal) == [(0, 0.0, False), (1, 9e8, True)]
+
+
+async def test_activation_joins_each_slot_that_has_a_reward(store: Store) -> None:
+    """Rewards of a deferred decision wait slot by slot; the activation makes their outcomes, the close the rest."""
+    epoch = await open_lane(store.journal, rule(store.wait_s))
+    await store.journal.record(new_decision("e1", epoch, deferred=True, n_slots=3))
+
+    statuses = [(await store.journal.reward(NewReward("e1", 1.0, slot=slot))).status for slot in (2, 1)]
+    before = await slots(store.journal)
+    await store.journal.activate("e1")
+    activated = await slots(store.journal)
+    await store.elapse(store.wait_s)
+
+    assert (statuses, before) == (["pending", "pending"], [])
+    assert activated == [(1, 1.0, True), (2, 1.0, True)]
+    assert await slots(store.journal) == [*activated, (0, 0.0, False)]
+
+
+async def test_a_slot_whose_outcome_was_trimmed_makes_no_second_one(store: Store) -> None:
+    """The window of a decision closes for the slots that had no outcome, also where the others' are trimmed away."""
+    epoch = await open_lane(store.journal, rule(store.wait_s))
+    await store.journal.record(new_decision("e1", epoch, n_slots=2))
+    await store.journal.reward(NewReward("e1", 1.0, slot=0))
+    (row,) = await log(store.journal)
+
+    await trim_all(store.journal, snapshot(row, is_base=True))
+    await store.elapse(store.wait_s)
+
+    assert await slots(store.journal) == [(1, 0.0, False)]
+    assert (await store.journal.lane_info("default")).seq == 2
 
 
 # -------------------------------------------------------------------------------------------------------- windows
@@ -506,6 +659,236 @@ async def test_a_return_to_an_earlier_spec_is_an_epoch_of_its_own(store: Store) 
     assert [epoch.epoch for epoch in epochs] == [1, 2, 3]
 
 
+# ------------------------------------------------------------------------------------------------------ shared pools
+
+
+async def fill_pool(store: Store, turns: str = "abbab") -> list[OutcomeRow]:
+    """Make outcomes of two lanes that share a pool, in this order; return the pool's log."""
+    epochs = {lane: await open_lane(store.journal, rule(LONG_S), lane=lane, pool="both") for lane in "ab"}
+    for i, lane in enumerate(turns):
+        await store.journal.record(new_decision(f"{lane}{i}", epochs[lane]))
+        await store.journal.reward(NewReward(f"{lane}{i}", 1.0))
+    return list(await store.journal.pool_outcomes("both", after=0, limit=100))
+
+
+async def open_parent(store: Store) -> Epoch:
+    """Return the epoch of the pool's parent."""
+    return await open_lane(store.journal, rule(LONG_S), lane="*/parent", pool="both")
+
+
+async def test_a_pools_log_is_that_of_its_lanes_in_their_order(store: Store) -> None:
+    """Read as one log, a shared pool gives every lane's outcomes by the pool's numbers, in pages."""
+    rows = await fill_pool(store)
+    lanes = {lane: await store.journal.outcomes(lane, after=0, limit=100) for lane in "ab"}
+    page = await store.journal.pool_outcomes("both", after=1, limit=2)
+
+    assert [(row.lane, row.seq, row.pool_seq) for row in rows] == [
+        ("a", 1, 1),
+        ("b", 1, 2),
+        ("b", 2, 3),
+        ("a", 2, 4),
+        ("b", 3, 5),
+    ]
+    assert sorted(rows, key=lambda row: (row.lane, row.seq)) == [*lanes["a"], *lanes["b"]]
+    assert list(page) == rows[1:3]
+
+
+async def test_a_lane_alone_is_in_no_shared_log(store: Store) -> None:
+    """What a lane alone has is said to be its own, and read as its own log only."""
+    epoch = await open_lane(store.journal, rule(LONG_S))
+    await store.journal.record(new_decision("e1", epoch))
+    await store.journal.reward(NewReward("e1", 1.0))
+
+    (row,) = await store.journal.outcomes("default", after=0, limit=10)
+
+    assert not row.shared
+    assert await store.journal.pool_outcomes("default", after=0, limit=10) == []
+    assert await store.journal.pool_outcomes("nobody opened it", after=0, limit=10) == []
+
+
+async def test_outcomes_are_pushed_as_they_are_read(store: Store) -> None:
+    """A row that is pushed and the same row read are equal, shared or not."""
+    pushed: list[OutcomeRow] = []
+    store.journal.subscribe(pushed.extend)
+
+    rows = await fill_pool(store)
+
+    assert pushed == rows
+    assert all(row.shared for row in rows)
+
+
+@pytest.mark.parametrize("end", ["reopen", "crash"])
+async def test_a_lane_that_moves_goes_on_with_its_own_numbers(store: Store, end: str) -> None:
+    """Another pool opens the next epoch; the lane's numbers go on, and each pool's where it was left."""
+
+    async def outcome(event_id: str, epoch: Epoch) -> None:
+        await store.journal.record(new_decision(event_id, epoch))
+        await store.journal.reward(NewReward(event_id, 1.0))
+
+    await fill_pool(store)
+    alone = await open_lane(store.journal, rule(LONG_S), lane="a")
+    await outcome("alone1", alone)
+    await outcome("alone2", alone)
+    back = await open_lane(store.journal, rule(LONG_S), lane="a", pool="both")
+    await outcome("back", back)
+    await getattr(store, end)()
+    again = await open_lane(store.journal, rule(LONG_S), lane="a")
+    await outcome("again", again)
+
+    rows = await store.journal.outcomes("a", after=0, limit=10)
+    assert [(row.seq, row.pool_seq, row.shared) for row in rows] == [
+        (1, 1, True),
+        (2, 4, True),
+        (3, 1, False),
+        (4, 2, False),
+        (5, 6, True),
+        (6, 3, False),
+    ]
+    assert [epoch.epoch for epoch in (alone, back, again)] == [2, 3, 4]
+    assert "pool" in alone.reason
+    assert (await store.journal.pool_info("both")).seq == 6
+
+
+async def test_a_pool_tells_who_was_in_it_when(store: Store) -> None:
+    """Each lane that ever was in the pool is listed with its stretches; a changed rule makes no new stretch."""
+    await fill_pool(store)
+    await open_lane(store.journal, rule(LONG_S), lane="a")
+    await open_lane(store.journal, rule(LONG_S, default=0.5), lane="b", pool="both")
+    await open_lane(store.journal, rule(LONG_S), lane="c")
+    await open_parent(store)
+
+    info = await store.journal.pool_info("both")
+
+    assert [(s.lane, s.epoch, s.from_seq, s.current, s.pooled) for s in info.stretches] == [
+        ("a", 1, 0, 2, True),
+        ("a", 2, 2, 2, False),
+        ("b", 1, 0, 2, True),
+    ]
+    assert info.stretches[0].spec == '{"epsilon":0.1,"kind":"epsilon_greedy"}'
+    assert (await store.journal.pool_info("nobody opened it")).stretches == []
+
+
+async def test_many_lanes_are_opened_at_once(store: Store) -> None:
+    """A batch of lanes gets its epochs, and its counters, in the order asked."""
+    lanes = [OpenLane(f"l{i}", "many", {"kind": "epsilon_greedy"}, rule(LONG_S), "b") for i in range(200)]
+
+    epochs = await store.journal.open_lanes(lanes)
+    again = await store.journal.open_lanes(lanes[::-1])
+    infos = await store.journal.lane_infos(["l7", "l3"])
+
+    assert [epoch.lane for epoch in epochs] == [lane.lane for lane in lanes]
+    assert again == epochs[::-1]
+    assert [(info.lane, info.pool) for info in infos] == [("l7", "many"), ("l3", "many")]
+    with pytest.raises(JournalUnavailable):
+        await store.journal.lane_infos(["l7", "nobody opened it"])
+
+
+async def test_a_parents_snapshots_are_of_places_in_its_pool(store: Store) -> None:
+    """A parent has no outcomes: what its snapshots name is the pool's log."""
+    rows = await fill_pool(store)
+    epoch = await open_parent(store)
+    snapshot = Snapshot("*/parent", epoch.epoch, 3, rows[2].chain, "build 1", bytes(16), b"state")
+
+    await store.journal.save_snapshot(snapshot)
+
+    assert list(await store.journal.snapshots("*/parent", epoch=1)) == [snapshot]
+    assert (await store.journal.lane_info("*/parent")).seq == 5
+    assert epoch.from_seq == 5
+    with pytest.raises(JournalUnavailable):
+        await store.journal.save_snapshot(msgspec.structs.replace(snapshot, chain=rows[1].chain))
+
+
+@pytest.mark.parametrize("end", ["reopen", "crash"])
+async def test_the_bases_of_a_pool_are_written_together(store: Store, end: str) -> None:
+    """Bases of a parent and its lanes hide what lies before them at once; one that does not fit stops them all."""
+    rows = await fill_pool(store)
+    await open_parent(store)
+
+    def base(lane: str, seq: int, chain: bytes) -> Snapshot:
+        return Snapshot(lane, 1, seq, chain, "build 1", bytes(16), b"state", is_base=True)
+
+    good = [base("*/parent", 4, rows[3].chain), base("a", 2, rows[3].chain), base("b", 2, rows[2].chain)]
+    for each in good:
+        await store.journal.save_snapshot(each)
+    with pytest.raises(JournalUnavailable):
+        await store.journal.move_bases([*good[:2], base("b", 2, rows[1].chain)])
+    with pytest.raises(JournalUnavailable):
+        await store.journal.move_bases([*good, base("nobody opened it", 1, b"")])
+    assert len(await store.journal.pool_outcomes("both", after=0, limit=10)) == 5
+
+    await store.journal.move_bases([msgspec.structs.replace(each, state=b"") for each in good])
+    hidden = await store.journal.pool_outcomes("both", after=0, limit=10)
+    dropped = [await store.journal.trim(each.lane, each) for each in good]
+    await getattr(store, end)()
+
+    assert list(hidden) == rows[4:] == list(await store.journal.pool_outcomes("both", after=0, limit=10))
+    assert dropped == [0, 2, 2]
+    assert await store.journal.snapshots("*/parent", epoch=1) == good[:1]
+    assert (await store.journal.pool_info("both")).seq == 5
+
+
+async def test_a_base_is_prepared_before_it_is_in_force(store: Store) -> None:
+    """Saved, it hides nothing and only who asks for it sees it; the last one counts; what was not saved cannot move."""
+    rows = await joined(store.journal, 6)
+    await trim_all(store.journal, snapshot(rows[0], is_base=True))
+    bases = [snapshot(row, is_base=True) for row in rows]
+    newest = snapshot(rows[5])
+    await store.journal.save_snapshot(newest)
+
+    for prepared in (bases[4], bases[2], bases[0]):
+        await store.journal.save_snapshot(prepared)
+    usual = await store.journal.snapshots("default", epoch=1)
+    asked = await store.journal.snapshots("default", epoch=PREPARED)
+    before = await log(store.journal)
+    with pytest.raises(JournalUnavailable):
+        await store.journal.move_bases([bases[4]])
+    with pytest.raises(JournalUnavailable):
+        await store.journal.save_snapshot(msgspec.structs.replace(bases[4], epoch=2))
+    for _ in range(2):
+        await store.journal.move_bases([bases[2]])
+
+    assert usual == [newest, bases[0]]
+    assert asked == [bases[2], bases[0]]
+    assert before == rows[1:]
+    assert await log(store.journal) == rows[3:]
+    assert await store.journal.snapshots("default", epoch=1) == [newest, bases[2]]
+
+
+async def test_pages_are_bounded_in_size(store: Store) -> None:
+    """However many outcomes are asked for, a page ends with the one that fills it; the next page goes on there."""
+    epoch = await open_lane(store.journal, rule(LONG_S))
+    for i in range(5):
+        small = new_decision(f"e{i}", epoch)
+        large = msgspec.json.decode(small.body, type=dict[str, Any]) | {"context": {"text": "x" * (PAGE_BYTES // 2)}}
+        await store.journal.record(msgspec.structs.replace(small, body=msgspec.json.encode(large)))
+        await store.journal.reward(NewReward(f"e{i}", 1.0))
+
+    pages = [await store.journal.outcomes("default", after=after, limit=10) for after in (0, 2, 4, 5)]
+
+    assert [[row.seq for row in page] for page in pages] == [[1, 2], [3, 4], [5], []]
+
+
+async def test_last_before_of_a_parent_is_the_pools(store: Store) -> None:
+    """Where the old part of a pool's log ends is told as a number of the pool, over what lanes have dropped."""
+    rows = await fill_pool(store, "abab")
+    await open_parent(store)
+    await store.elapse(store.wait_s)
+    (epoch,) = await store.journal.open_lanes(
+        [OpenLane("a", "both", {"kind": "epsilon_greedy", "epsilon": 0.1}, rule(LONG_S), "build 1")]
+    )
+    await store.journal.record(new_decision("young", epoch))
+    await store.journal.reward(NewReward("young", 1.0))
+    age_s = store.wait_s / 2
+
+    assert await store.journal.last_before("*/parent", age_s=age_s) == 4
+    assert await store.journal.last_before("*/parent", age_s=LONG_S) == 0
+    base = Snapshot("b", 1, 2, rows[3].chain, "build 1", bytes(16), b"state", is_base=True)
+    await store.journal.save_snapshot(base)
+    await store.journal.move_bases([base])
+    await store.journal.trim("b", base)
+    assert await store.journal.last_before("*/parent", age_s=age_s) == 3
+
+
 # --------------------------------------------------------------------------------------------- snapshots, the log's end
 
 
@@ -532,6 +915,34 @@ async def test_old_snapshots_are_dropped(store: Store) -> None:
 
     assert [one.seq for one in found] == list(range(30, 30 - len(found), -1))
     assert 2 <= len(found) <= 10
+
+
+async def test_a_snapshot_of_a_fold_anew_is_kept(store: Store) -> None:
+    """One that is older than those that are kept stays till the next one: it was made since they were of no use."""
+    rows = await joined(store.journal, 6)
+    for seq in (5, 6, 2):
+        await store.journal.save_snapshot(snapshot(rows[seq - 1]))
+    anew = [one.seq for one in await store.journal.snapshots("default", epoch=1)]
+    await store.journal.save_snapshot(snapshot(rows[2]))
+    later = [one.seq for one in await store.journal.snapshots("default", epoch=1)]
+
+    assert anew == [6, 5, 2]
+    assert later == [6, 5, 3]
+
+
+async def test_snapshots_of_later_epochs_outlive_those_of_earlier_ones(store: Store) -> None:
+    """A snapshot takes the place of all of earlier epochs, however far they were, and of none of a later one."""
+    rows = await fill_pool(store, "aaaa")
+
+    async def save(epoch: int, seq: int) -> None:
+        await store.journal.save_snapshot(Snapshot("a", epoch, seq, rows[seq - 1].chain, "b", bytes(16), b"state"))
+
+    await save(1, 4)
+    await save(3, 1)
+    await save(2, 3)
+
+    kept = {epoch: [s.seq for s in await store.journal.snapshots("a", epoch=epoch)] for epoch in (1, 2, 3)}
+    assert kept == {1: [], 2: [3], 3: [1]}
 
 
 async def test_trim_drops_a_prefix_and_keeps_its_base(store: Store) -> None:
@@ -704,6 +1115,11 @@ async def test_a_closed_journal_says_so(store: Store) -> None:
 async def log(journal: Journal, lane: str = "default") -> list[OutcomeRow]:
     """Return the whole of a lane's kept log."""
     return list(await journal.outcomes(lane, after=0, limit=10_000))
+
+
+async def slots(journal: Journal) -> list[tuple[int, float, bool]]:
+    """Return what the lane's kept log says of each outcome: the slot, the reward, and whether one came."""
+    return [(row.slot, row.reward, row.rewarded) for row in await log(journal)]
 
 
 async def joined(journal: Journal, count: int, *, first: int = 0) -> list[OutcomeRow]:

@@ -25,6 +25,9 @@ PAGE = (ROOT / "docs" / "http.md").read_text()
 RAISING = (
     *(ROOT / "banditd" / "api").glob("*.py"),
     ROOT / "banditd" / "service.py",
+    ROOT / "banditd" / "deciding.py",
+    ROOT / "banditd" / "segments" / "hot.py",
+    ROOT / "banditd" / "segments" / "keeper.py",
     ROOT / "banditd" / "segments" / "reading.py",
     ROOT / "banditd" / "journal" / "client.py",
     ROOT / "banditd" / "journal" / "local.py",
@@ -109,7 +112,15 @@ def test_every_schema_is_used() -> None:
 
 @pytest.mark.parametrize(
     "struct",
-    [messages.RankRequest, messages.Action, messages.RewardRequest, messages.RankReply, messages.Problem],
+    [
+        messages.RankRequest,
+        messages.SlotRequest,
+        messages.Action,
+        messages.RewardRequest,
+        messages.RankReply,
+        messages.RankedSlot,
+        messages.Problem,
+    ],
     ids=lambda struct: struct.__name__,
 )
 def test_schema_has_the_fields_of_its_struct(struct: type[msgspec.Struct]) -> None:
@@ -125,11 +136,13 @@ def test_schema_has_the_fields_of_its_struct(struct: type[msgspec.Struct]) -> No
 @pytest.mark.parametrize(
     ("path", "struct"), [("/v1/rank", messages.RankRequest), ("/v1/reward", messages.RewardRequest)]
 )
-def test_example_decodes(path: str, struct: type[msgspec.Struct]) -> None:
+def test_examples_decode(path: str, struct: type[msgspec.Struct]) -> None:
     """What is shown as an example is what the struct decodes."""
-    example = SPEC["paths"][path]["post"]["requestBody"]["content"]["application/json"]["example"]
+    examples = SPEC["paths"][path]["post"]["requestBody"]["content"]["application/json"]["examples"]
 
-    assert isinstance(msgspec.json.decode(json.dumps(example), type=struct), struct)
+    assert len(examples) > 1
+    for example in examples.values():
+        assert isinstance(msgspec.json.decode(json.dumps(example["value"]), type=struct), struct)
 
 
 def test_every_raised_code_is_known_with_its_status() -> None:

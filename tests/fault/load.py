@@ -5,7 +5,7 @@ import random
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import aiohttp
 import orjson
@@ -14,6 +14,9 @@ from tests.fault.ledger import Entry, Promise
 from tests.fault.server import SEGMENTS, WINDOW_S
 
 __all__ = ["Client", "new_entry", "use"]
+
+MIXED: Final = 0.15  # of the decisions: over several segments
+SLOTTED: Final = 0.4  # of those with four actions or more
 
 
 class Client:
@@ -38,6 +41,8 @@ class Client:
     async def reward(self, entry: Entry, promise: Promise) -> None:
         """Send a reward."""
         request = {"event_id": entry.event_id, "reward": promise.value, "reward_id": promise.reward_id}
+        if promise.slot is not None:
+            request["slot"] = entry.request["slots"][promise.slot]["id"]
         status, body = await self._post("/v1/reward", request)
         before = promise.call
         if status == 200:
@@ -52,6 +57,8 @@ class Client:
             promise.call = "refused"
         elif status == 404:
             self.wrong.append(f"{entry.event_id}: unknown to the reward after its rank was acknowledged")
+        else:
+            promise.was_doubtful = True
 
     async def activate(self, entry: Entry) -> None:
         """Activate a deferred decision."""
@@ -78,6 +85,16 @@ class Client:
             self.wrong.append(f"{segment}: is in epoch {state['epoch']}, though nothing was changed")
         return state["seq"], state["digest"]
 
+    async def traffic(self) -> tuple[int, int]:
+        """Return how often the server has loaded and unloaded policies since it started."""
+        try:
+            async with self._session.get(f"{self._url}/metrics") as response:
+                lines = (await response.text()).splitlines()
+        except (aiohttp.ClientError, TimeoutError):
+            return 0, 0
+        values = dict(line.rsplit(" ", 1) for line in lines if line.startswith("banditd_lane_"))
+        return int(float(values["banditd_lane_loads"])), int(float(values["banditd_lane_unloads"]))
+
     async def ready(self) -> bool:
         """Return whether the server says that it is ready."""
         try:
@@ -103,21 +120,35 @@ class Client:
 
 
 def new_entry(number: int, rng: random.Random) -> Entry:
-    """Return a decision to ask for: any segment, a few actions, some excluded, some deferred."""
-    name = rng.choice(list(SEGMENTS))
-    segment = SEGMENTS[name]
+    """Return a decision to ask for: any segment or several, a few actions, some excluded, slots, some deferred."""
+    names = rng.sample(list(SEGMENTS), rng.choice([2, 3]) if rng.random() < MIXED else 1)
     actions = [{"id": f"a{i}", "features": {"i": i, "w": rng.random()}} for i in range(rng.randint(2, 5))]
     deferred = rng.random() < 0.25
     event_id = f"e{number}"
-    request = {
+    request: dict[str, Any] = {
         "event_id": event_id,
-        "segment": name,
         "context": {"hour": rng.randrange(24), "device": rng.choice(["mobile", "desk"]), "x": rng.random()},
         "actions": actions,
         "exclude": ["a0"] if rng.random() < 0.2 else [],
         "activate": not deferred,
     }
-    return Entry(event_id, f"{name}/main", segment.aggregate, segment.default, request, deferred)
+    if len(names) > 1:
+        request["segments"] = {name: rng.randint(1, 9) for name in names}
+    else:
+        request["segment"] = names[0]
+    if len(actions) > 3 and rng.random() < SLOTTED:
+        request["slots"] = [_slot(place, rng) for place in range(rng.randint(1, len(actions) - 2))]
+    return Entry(event_id, {f"{name}/main": SEGMENTS[name] for name in names}, request, deferred)
+
+
+def _slot(place: int, rng: random.Random) -> dict[str, Any]:
+    """Return a place to fill; with one action out here and one everywhere, there is still one left for each."""
+    slot: dict[str, Any] = {"id": f"place {place}"}
+    if rng.random() < 0.5:
+        slot["features"] = {"width": rng.randint(1, 3)}
+    if rng.random() < 0.2:
+        slot["exclude"] = ["a1"]
+    return slot
 
 
 async def use(client: Client, entry: Entry, rng: random.Random) -> None:
@@ -128,8 +159,7 @@ async def use(client: Client, entry: Entry, rng: random.Random) -> None:
         await asyncio.sleep(rng.random() * 1.5 * WINDOW_S)
     steps: list[Callable[[], Awaitable[None]]] = []
     if rng.random() < 0.7:
-        for i in range(rng.randint(1, 3) if entry.aggregate == "sum" else 1):
-            promise = Promise(f"r{i}", rng.randrange(5) / 4)
+        for promise in _rewards(entry, rng):
             steps.append(partial(_reward_first, client, entry, promise))
             if rng.random() < 0.15:
                 steps.append(partial(client.reward, entry, promise))
@@ -139,6 +169,16 @@ async def use(client: Client, entry: Entry, rng: random.Random) -> None:
         await step()
 
 
+def _rewards(entry: Entry, rng: random.Random) -> list[Promise]:
+    """Return what a decision is worth: of some of its slots, of the whole, or both."""
+    adds_up = entry.lane is not None and entry.lanes[entry.lane].aggregate == "sum"
+    slots: list[int | None] = [None] * (rng.randint(1, 3) if adds_up else 1)
+    if "slots" in entry.request and rng.random() < 0.7:
+        slots = [*rng.sample(range(entry.n_slots), rng.randint(1, entry.n_slots)), *slots[rng.randrange(2) :]]
+    return [Promise(f"r{i}", rng.randrange(5) / 4, "unsent", slot) for i, slot in enumerate(slots)]
+
+
 async def _reward_first(client: Client, entry: Entry, promise: Promise) -> None:
+    promise.call = "in doubt"
     entry.rewards.append(promise)
     await client.reward(entry, promise)

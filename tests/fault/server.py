@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from banditd.journal.protocol import Aggregate
+from banditd.journal.protocol import Aggregate, Slots
 
 __all__ = ["DEADLINE_S", "SEGMENTS", "WINDOW_S", "Segment", "Server", "Victim", "copy_store", "living_members"]
 
@@ -20,23 +20,30 @@ Victim = Literal["all", "worker", "journal"]
 
 WINDOW_S: Final = 0.3  # short enough that windows close while the load runs
 DEADLINE_S: Final = 30.0  # for a server to be ready, or to end
-SNAPSHOT_EVERY: Final = 150  # outcomes; so that a recovery is nearly always a snapshot and a tail
+SNAPSHOT_EVERY: Final = (
+    50  # outcomes; a recovery is nearly always a snapshot and a tail, and some kills fall into a save
+)
+HOT_LANES: Final = 3  # of five, so that under any load some are unloaded and others loaded
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """One of the server's segments, which stands for a policy and a reward rule."""
+    """One of the server's segments, which stands for a policy, how that is shared, and a reward rule."""
 
     policy: dict[str, Any]
+    pooling: Literal["own", "auto"] = "auto"
     aggregate: Aggregate = "earliest"
     learn: str = "at_once"
     default: float = 0.0
+    slots: Slots = "first"
 
 
-SEGMENTS: Final = {
-    "vw": Segment({"kind": "vw"}),
-    "greedy": Segment({"kind": "epsilon_greedy"}, aggregate="sum", default=-0.5),
-    "thompson": Segment({"kind": "thompson"}, learn="at_close", default=0.25),
+SEGMENTS: Final = {  # two that share one policy, two that share another, one alone
+    "news": Segment({"kind": "vw"}),
+    "sport": Segment({"kind": "vw"}, learn="at_close", default=0.25, slots="all"),
+    "home": Segment({"kind": "thompson"}, default=0.25, slots="all"),
+    "shop": Segment({"kind": "thompson"}, learn="at_close"),
+    "greedy": Segment({"kind": "epsilon_greedy"}, pooling="own", aggregate="sum", default=-0.5),
 }
 
 
@@ -124,13 +131,15 @@ class Server:
     def _toml(self) -> str:
         segments = "\n".join(
             f'[[segments]]\nname = "{name}"\npolicy = {{ kind = "{segment.policy["kind"]}" }}\n'
+            f'pooling = "{segment.pooling}"\n'
             f'reward = {{ wait = {WINDOW_S}, aggregate = "{segment.aggregate}", learn = "{segment.learn}", '
-            f"default = {segment.default} }}\n"
+            f'default = {segment.default}, slots = "{segment.slots}" }}\n'
             for name, segment in SEGMENTS.items()
         )
         return (
             f'[server]\nhost = "127.0.0.1"\nport = {self.port}\n'
-            f'[store]\nurl = "sqlite:{self.store}"\nsnapshot_every = {SNAPSHOT_EVERY}\n{segments}'
+            f'[store]\nurl = "sqlite:{self.store}"\nsnapshot_every = {SNAPSHOT_EVERY}\nhot_lanes = {HOT_LANES}\n'
+            f"{segments}"
         )
 
 

@@ -1,62 +1,20 @@
-"""What is read from a store's files: its log, folded here from nothing, its chain and its decisions."""
+"""What is read from a store's files: its logs, their chains and the decisions."""
 
-import contextlib
-import hashlib
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import apsw
 import orjson
 
-from banditd.decision import decode_decision
+from banditd.decision import Decision, Slot, decode_decision
 from banditd.journal.protocol import Journal, OutcomeRow
 from banditd.journal.schema import CHAIN_START, chain_digest, outcome_digest
-from policies import Action, Context, InvalidInput, Outcome, Policy, parse_spec
+from banditd.segments.families import POOL
 from tests.fault.ledger import Entry
 from tests.fault.server import SEGMENTS
 
-__all__ = ["Fold", "broken_links", "lost_decisions", "open_windows_and_ends", "read_log"]
-
-
-@dataclass(slots=True)
-class Fold:
-    """A lane's policy, made here from the log alone."""
-
-    policy: Policy
-    seq: int = 0
-    digests: dict[int, str] = field(default_factory=dict)
-
-    @classmethod
-    def fresh(cls, segment: str) -> "Fold":
-        """Return the fold of nothing."""
-        return cls(parse_spec(SEGMENTS[segment].policy).build())
-
-    def take(self, rows: Iterable[OutcomeRow], *, stops: set[int]) -> None:
-        """Fold outcomes in, and keep the digest of the state at each of `stops`."""
-        for row in rows:
-            self._note(stops)
-            with contextlib.suppress(InvalidInput):  # what a policy refuses changes nothing, here as there
-                self.policy.learn(_lesson(row))
-            self.seq = row.seq
-        self._note(stops)
-
-    def _note(self, stops: set[int]) -> None:
-        if self.seq in stops:
-            self.digests[self.seq] = hashlib.blake2b(self.policy.dumps(), digest_size=16).hexdigest()
-
-
-def _lesson(row: OutcomeRow) -> Outcome:
-    decision = decode_decision(row.body)
-    slot = decision.slots[row.slot]
-    actions = [Action.of(action["id"], action["features"]) for action in orjson.loads(bytes(decision.actions))]
-    return Outcome(
-        context=Context.of(orjson.loads(bytes(decision.context))),
-        actions=[actions[i] for i in slot.eligible],
-        chosen=slot.eligible.index(slot.chosen),
-        propensity=slot.propensity,
-        reward=row.reward,
-    )
+__all__ = ["broken_links", "lost_decisions", "new_decisions", "open_windows_and_ends", "read_log", "read_pool_log"]
 
 
 def open_windows_and_ends(store: Path) -> tuple[int, dict[str, int]]:
@@ -103,16 +61,39 @@ def lost_decisions(store: Path, entries: Iterable[Entry]) -> Iterator[str]:
             continue
         stored = decode_decision(bodies[entry.event_id])
         ids = [action["id"] for action in orjson.loads(bytes(stored.actions))]
-        slot = stored.slots[0]
-        played = {ids[i]: p for i, p in zip(slot.eligible, slot.probabilities, strict=True)}
-        answered = {action["id"]: action["probability"] for action in entry.answer["ranking"]}
-        if ids[slot.chosen] != entry.answer["chosen"] or answered != dict.fromkeys(ids, 0.0) | played:
-            yield f"{entry.event_id}: stored {slot}, answered {entry.answer}"
+        rankings = entry.answer.get("slots", [entry.answer])
+        if len(rankings) != len(stored.slots):
+            yield f"{entry.event_id}: stored {len(stored.slots)} slots, answered {len(rankings)}"
+        for slot, ranking in zip(stored.slots, rankings, strict=False):
+            if not _is_answer(slot, ids, ranking):
+                yield f"{entry.event_id}: stored {slot}, answered {ranking}"
+
+
+def _is_answer(slot: Slot, ids: Sequence[str], ranking: dict[str, Any]) -> bool:
+    played = {ids[i]: p for i, p in zip(slot.eligible, slot.probabilities, strict=True)}
+    answered = {action["id"]: action["probability"] for action in ranking["ranking"]}
+    return ids[slot.chosen] == ranking["chosen"] and answered == dict.fromkeys(ids, 0.0) | played
+
+
+def new_decisions(store: Path, *, after: int) -> list[tuple[int, Decision]]:
+    """Return the decisions that were stored after the one with the number `after`, with their numbers."""
+    connection = apsw.Connection(str(store))
+    found = list(connection.execute("SELECT id, body FROM decisions WHERE id > ? ORDER BY id", (after,)))
+    connection.close()
+    return [(number, decode_decision(body)) for number, body in found]
 
 
 async def read_log(journal: Journal, lane: str, *, after: int) -> list[OutcomeRow]:
     """Return a lane's log behind `after`."""
     rows: list[OutcomeRow] = []
     while page := await journal.outcomes(lane, after=rows[-1].seq if rows else after, limit=1_000):
+        rows += page
+    return rows
+
+
+async def read_pool_log(journal: Journal, *, after: int) -> list[OutcomeRow]:
+    """Return the log of all lanes that share, behind the number `after` in their pool."""
+    rows: list[OutcomeRow] = []
+    while page := await journal.pool_outcomes(POOL, after=rows[-1].pool_seq if rows else after, limit=1_000):
         rows += page
     return rows

@@ -4,8 +4,8 @@ import threading
 from pathlib import Path
 
 from banditd.clock import ManualClock
-from banditd.journal.commands import OpenLane
-from banditd.journal.protocol import Epoch
+from banditd.journal.commands import EpochPage, OpenLanes
+from banditd.journal.protocol import OpenLane
 from banditd.journal.store import Store
 from tests.contract.journals import LONG_S, new_decision, rule
 
@@ -18,8 +18,9 @@ def test_a_store_closes_while_a_checkpoint_runs(tmp_path: Path) -> None:
     """`close` right after the commit that started a checkpoint ends, each time: nobody waits for a lost signal."""
     for i in range(CLOSES):
         store = Store(tmp_path / f"{i}.db", clock=ManualClock(), durability="process")
-        (epoch,) = store.apply([OpenLane("default", "default", {}, rule(LONG_S), "b")]).answers
-        assert isinstance(epoch, Epoch)
+        (page,) = store.apply([OpenLanes([OpenLane("default", "default", {}, rule(LONG_S), "b")])]).answers
+        assert isinstance(page, EpochPage)
+        (epoch,) = page.rows
         store.apply([new_decision(f"e{n}", epoch, n_slots=100) for n in range(DECISIONS)])
 
         closing = threading.Thread(target=store.close, daemon=True)

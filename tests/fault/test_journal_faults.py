@@ -20,10 +20,11 @@ from banditd.journal.asking import expect
 from banditd.journal.commands import (
     Activate,
     Done,
+    EpochPage,
     Failed,
     GetLane,
     GetOutcomes,
-    OpenLane,
+    OpenLanes,
     OutcomePage,
     SaveSnapshot,
     Trim,
@@ -31,7 +32,7 @@ from banditd.journal.commands import (
 from banditd.journal.database import rows
 from banditd.journal.local import LocalJournal
 from banditd.journal.process import JournalProcess, start_journal
-from banditd.journal.protocol import Epoch, LaneInfo, NewReward, Recorded, Snapshot
+from banditd.journal.protocol import Epoch, LaneInfo, NewReward, OpenLane, Recorded, Snapshot
 from banditd.journal.server import EXIT_SYNC_FAILED
 from banditd.journal.store import Store
 from tests.contract.journals import LONG_S, new_decision, open_lane, rule
@@ -43,8 +44,9 @@ DEADLINE_S = 20.0
 def opened(path: Path) -> tuple[Store, Epoch]:
     """Return a store with one open lane."""
     store = Store(path, clock=ManualClock())
-    (epoch,) = store.apply([OpenLane("default", "default", {}, rule(LONG_S), "b")]).answers
-    assert isinstance(epoch, Epoch)
+    (page,) = store.apply([OpenLanes([OpenLane("default", "default", {}, rule(LONG_S), "b")])]).answers
+    assert isinstance(page, EpochPage)
+    (epoch,) = page.rows
     return store, epoch
 
 

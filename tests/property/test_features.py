@@ -12,7 +12,7 @@ import vowpalwabbit
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from policies import Action, Context, InvalidInput, Limits
+from policies import Action, Context, InvalidInput, Limits, Slot
 
 Feature = tuple[tuple[str, ...], str, int | None, str | None]  # namespace, name, place in a list, string value
 
@@ -132,6 +132,21 @@ def test_an_action_reads_back(action_id: str, data: dict[str, Any]) -> None:
     ids, features = read(action.line, "a")
 
     assert ids == [action_id]
+    assert features == dict(flattened(data))
+
+
+@given(slot_id=TEXT.filter(str.isprintable).filter(bool), data=VALID, context=VALID)
+@example(slot_id="top left", data={"": {"slot": 1}, "%position": "3"}, context={"%slot": {"%id": "x"}, "": {"slot": 2}})
+def test_a_slot_reads_back_beside_its_context(slot_id: str, data: dict[str, Any], context: dict[str, Any]) -> None:
+    """A context at a slot reads back as itself, and then as the slot in a namespace that no client's can be."""
+    slot = Slot.of(slot_id, position=3, features=data, limits=ROOMY)
+
+    line = Context.of(context, limits=ROOMY).at_slot(slot).line
+
+    before, _, after = line.partition(" |s.%slot ")
+    ids, features = read("|s " + after.replace(" %position=3", "", 1).replace("|s.%slot.", "|s."), "s")
+    assert read(before, "s") == ([], dict(flattened(context)))
+    assert ids == [slot_id]
     assert features == dict(flattened(data))
 
 

@@ -7,6 +7,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any, Final, get_args
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -14,15 +15,20 @@ from hypothesis.strategies import SearchStrategy
 
 from banditd.clock import ManualClock
 from banditd.journal.local import LocalJournal
-from banditd.journal.protocol import Aggregate, Epoch, Learn, NewDecision, NewReward, OutcomeRow, RewardRule
+from banditd.journal.protocol import Aggregate, Epoch, Learn, NewDecision, NewReward, OutcomeRow, RewardRule, Slots
 from tests.fault.stored import broken_links
 from tests.model import Model
 
-# Every aggregate with either way to learn. Halves and quarters are exact in binary: sums have no order to depend on.
+# Every aggregate with either way to learn and either meaning of a reward without a slot. Halves and quarters are exact
+# in binary: sums have no order to depend on.
 LANES: Final = {
-    f"{aggregate} {learn}": RewardRule(wait_s=wait_s, default=-0.25, aggregate=aggregate, learn=learn)
-    for wait_s, (aggregate, learn) in zip(
-        (4.0, 0.5, 1.0, 8.0, 2.0, 0.5, 4.0, 1.0), product(get_args(Aggregate), get_args(Learn)), strict=True
+    f"{aggregate} {learn} {slots}": RewardRule(
+        wait_s=wait_s, default=-0.25, aggregate=aggregate, learn=learn, slots=slots
+    )
+    for wait_s, (aggregate, learn, slots) in zip(
+        (4.0, 0.5, 1.0, 8.0, 2.0, 0.5, 4.0, 1.0) * 2,
+        product(get_args(Aggregate), get_args(Learn), get_args(Slots)),
+        strict=True,
     )
 }
 POOLS: Final = {lane: "even" if i % 2 == 0 else "odd" for i, lane in enumerate(LANES)}
@@ -31,10 +37,12 @@ CLOCK_LOST_S: Final = 1.0  # at most, by a crash
 
 Step = tuple[str, dict[str, Any]]
 
-LANE = st.sampled_from([*LANES, *["earliest at_once"] * 4])  # the default, and the one that joins out of turn
+# Joined at once means out of turn; the first of the two is the default.
+LANE = st.sampled_from([*LANES, *["earliest at_once first"] * 5, *["earliest at_once all"] * 3])
 BACK = st.sampled_from([0, 0, 0, 0, 1, 1, 2, 3, 100])  # decisions before the last: calls meet on few, some on none
 REWARD = st.integers(-8, 8).map(lambda quarters: quarters / 4)
 REWARD_ID = st.sampled_from([None, None, "r1", "r2"])
+SLOT = st.sampled_from([None, None, None, 0, 1, 2])
 
 
 def step(name: str, **arguments: SearchStrategy[Any]) -> SearchStrategy[Step]:
@@ -48,8 +56,9 @@ RANK = step(
     lane=LANE,
     deferred=st.sampled_from([False, False, True]),
     of=st.sampled_from("xy"),
+    n_slots=st.sampled_from([1, 1, 2, 3]),
 )
-SEND = step("reward", back=BACK, reward=REWARD, reward_id=REWARD_ID, times=st.sampled_from([1, 1, 1, 3]))
+SEND = step("reward", back=BACK, reward=REWARD, reward_id=REWARD_ID, slot=SLOT, times=st.sampled_from([1, 1, 1, 3]))
 ACTIVATE = step("activate", back=BACK)
 # Often exactly as long as a window, or as what is left of it, so that calls fall on its very end.
 ADVANCE = step("advance", seconds=st.sampled_from([0.25, 0.25, 0.5, 0.5, 1.0, 2.0, 4.0]), noticed=st.booleans())
@@ -106,27 +115,28 @@ class Join:
         await self.journal.close()
         assert [link for lane in LANES for link in broken_links(self.path, lane, after=0)] == []
 
-    async def rank(self, *, back: int, lane: str, deferred: bool, of: str) -> None:
+    async def rank(self, *, back: int, lane: str, deferred: bool, of: str, n_slots: int) -> None:
         """Record a decision; an id that is taken gives back the decision that holds it."""
         event_id, epoch = self.event_id(back), self.epochs[lane]
         body = f'{{"event_id":"{event_id}","of":"{of} {lane} {epoch.epoch} {deferred}"}}'.encode()
-        decision = NewDecision(event_id, lane, epoch.epoch, deferred, body)
+        decision = NewDecision(event_id, lane, epoch.epoch, deferred, body, n_slots)
 
         recorded = await self.journal.record(decision)
 
-        assert recorded.created == self.model.rank(event_id, lane=lane, rule=epoch.rule, deferred=deferred)
+        expected = self.model.rank(event_id, lane=lane, rule=epoch.rule, deferred=deferred, n_slots=n_slots)
+        assert recorded.created == expected
         first_body = self.decisions.setdefault(event_id, body)
         assert recorded.created or recorded.body == first_body
 
-    async def reward(self, *, back: int, reward: float, reward_id: str | None, times: int) -> None:
+    async def reward(self, *, back: int, reward: float, reward_id: str | None, slot: int | None, times: int) -> None:
         """Send a reward, or several times the same at one moment: as if one came after the other."""
         event_id = self.event_id(back)
 
         answers = await asyncio.gather(
-            *(self.journal.reward(NewReward(event_id, reward, reward_id)) for _ in range(times))
+            *(self.journal.reward(NewReward(event_id, reward, reward_id, slot)) for _ in range(times))
         )
 
-        expected = [self.model.reward(event_id, reward, reward_id) for _ in range(times)]
+        expected = [self.model.reward(event_id, reward, reward_id, slot) for _ in range(times)]
         assert [answer.status for answer in answers] == expected
 
     async def activate(self, *, back: int) -> None:
@@ -152,7 +162,7 @@ class Join:
     async def change_rule(self, *, lane: str, wait_s: float, default: float) -> None:
         """Change a lane's reward rule: the next epoch, for the decisions made from now on."""
         old = self.epochs[lane]
-        new_rule = RewardRule(wait_s=wait_s, default=default, aggregate=old.rule.aggregate, learn=old.rule.learn)
+        new_rule = msgspec.structs.replace(old.rule, wait_s=wait_s, default=default)
 
         self.epochs[lane] = await self.open_lane(lane, new_rule)
 
@@ -220,18 +230,19 @@ class Join:
 
     def check_pushed(self) -> None:
         """Compare what was pushed, over all restarts, with the model, in its order."""
-        assert [(row.lane, row.event_id, row.reward, row.rewarded) for row in self.pushed] == self.model.outcomes
+        pushed = [(row.lane, row.event_id, row.slot, row.reward, row.rewarded) for row in self.pushed]
+        assert pushed == self.model.outcomes
 
     async def check_log(self) -> None:
         """Hold the stored log to the model: the same outcomes, numbered without gaps in lane and pool."""
         stored = {lane: await self.journal.outcomes(lane, after=0, limit=10_000) for lane in LANES}
         numbered = dict.fromkeys(POOLS.values(), 0)
         place = dict.fromkeys(LANES, 0)
-        for lane, event_id, reward, rewarded in self.model.outcomes:
+        for lane, event_id, slot, reward, rewarded in self.model.outcomes:
             row = stored[lane][place[lane]]
             place[lane] += 1
             numbered[POOLS[lane]] += 1
-            assert (row.event_id, row.reward, row.rewarded, row.slot) == (event_id, reward, rewarded, 0)
+            assert (row.event_id, row.slot, row.reward, row.rewarded) == (event_id, slot, reward, rewarded)
             assert (row.seq, row.pool_seq, row.body) == (
                 place[lane],
                 numbered[POOLS[lane]],

@@ -11,6 +11,8 @@ from banditd.journal.protocol import RewardRule
 from banditd.segments.rules import Rule
 from policies.epsilon_greedy import EpsilonGreedySpec
 from policies.features import Limits
+from policies.mixture import MixtureSpec
+from policies.registry import parse_spec
 from policies.thompson import ThompsonSpec
 
 EVERYTHING = """
@@ -166,8 +168,31 @@ REFUSED = [
     pytest.param(
         "[[segments]]\nname = 'a'\npolicy = { kind = 'epsilon_greedy', epsilom = 1 }",
         "segments[0].policy.epsilom",
-        "it has epsilon,",
+        "it has model, epsilon,",
         id="policy-setting",
+    ),
+    pytest.param(
+        "[[segments]]\nname = 'a'\n"
+        "policy = { kind = 'mixture', policies = [{ kind = 'vw' }, { kind = 'epsilon_greedy', epsilon = 2 }] }",
+        "segments[0].policy.policies[1].epsilon",
+        "must be from 1e-06 to 1, not 2",
+        id="setting-of-a-policy-in-a-mixture",
+    ),
+    pytest.param(
+        "[default.policy]\nkind = 'mixture'\n[[default.policy.policies]]\nkind = 'magic'",
+        "default.policy.policies[0].kind",
+        "not 'magic'",
+        id="kind-in-a-mixture",
+    ),
+    pytest.param(
+        "[default]\npolicy = { kind = 'mixture' }", "default.policy.policies", "is missing", id="mixture-of-nothing"
+    ),
+    pytest.param(
+        "[default.policy]\nkind = 'mixture'\n"
+        "policies = [{ kind = 'thompson' }, { kind = 'thompson', reward_range = [2, 3] }]",
+        "default.policy.policies",
+        "must share a range of rewards; theirs are 0 to 1, 2 to 3",
+        id="mixture-without-a-common-reward",
     ),
     pytest.param(
         "[[segments]]\nname = 'a'\nreward = { wiat = 1 }",
@@ -306,6 +331,40 @@ def test_shown_configuration_reads_as_the_same(file: Path) -> None:
     again = config_of(file, render(config))
 
     assert again == config
+
+
+def test_mixtures_are_shown_with_all_that_is_in_them(file: Path) -> None:
+    """A policy within a policy is read from nested tables and shown with its kind, so that it reads as the same."""
+    config = config_of(
+        file,
+        """
+[default]
+policy = { kind = "mixture", model = "corral", policies = [{ kind = "vw" }, { kind = "thompson", window = 500 }] }
+
+[[segments]]
+name = "nested"
+[segments.policy]
+kind = "mixture"
+weights = [9, 1]
+[[segments.policy.policies]]
+kind = "mixture"
+policies = [{ kind = "epsilon_greedy", epsilon = 0.2 }]
+[[segments.policy.policies]]
+kind = "epsilon_greedy"
+epsilon = 1
+""",
+    )
+
+    again = config_of(file, render(config))
+
+    nested, default = again.segments
+    assert again == config
+    assert default.policy == parse_spec(
+        {"kind": "mixture", "model": "corral", "policies": [{"kind": "vw"}, {"kind": "thompson", "window": 500}]}
+    )
+    assert isinstance(nested.policy, MixtureSpec)
+    assert nested.policy.shares() == (0.9, 0.1)
+    assert nested.policy.policies[1] == EpsilonGreedySpec(epsilon=1.0)
 
 
 def test_shown_configuration_survives_odd_text(file: Path) -> None:

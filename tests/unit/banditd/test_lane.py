@@ -112,7 +112,7 @@ async def test_a_hole_in_the_log_stops_the_start(world: World) -> None:
 
 async def test_a_lane_that_was_away_reads_what_it_missed(world: World) -> None:
     """After the journal was away, and again after it failed to answer, a lane catches up by itself."""
-    feed = world.service._feed
+    feed = world.service.keeper.feed
     behind = world.fresh_lane()
     feed._journal = _Journal(world, failures=1)
 

@@ -1,9 +1,8 @@
 """The service on a real store in this process: what it folds, reloads, trims and recovers."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
@@ -11,13 +10,13 @@ import pytest
 from banditd.decision import decode_decision
 from banditd.errors import Conflict, JournalUnavailable, NotFound, Overloaded, TooLate, Unprocessable
 from banditd.journal.local import LocalJournal
-from banditd.journal.protocol import Epoch, Snapshot
+from banditd.journal.protocol import Epoch, LaneInfo, OpenLane, Snapshot
 from banditd.keys import Keyring
 from banditd.segments.lane import Lane, learned_from
 from banditd.segments.reading import Reader
 from banditd.segments.recovery import recover
-from policies import InvalidInput, Limits, uniform
-from policies.draw import draw
+from policies import InvalidInput, Limits
+from policies.draw import draw, uniform
 from tests.world import EPSILON_GREEDY, World, until
 
 
@@ -178,6 +177,36 @@ async def test_snapshot_of_another_history_is_not_used(world: World) -> None:
     assert fresh.policy.dumps() == lane.policy.dumps()
 
 
+async def test_digests_are_right_while_lanes_come_and_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A digest is asked of a lane in memory, however long the journal takes to tell the lane's counters."""
+
+    class Waiting(LocalJournal):
+        """A journal that lets others run before it answers, as one in another process does."""
+
+        async def lane_info(self, lane: str) -> LaneInfo:
+            for _ in range(20):
+                await asyncio.sleep(0)
+            return await super().lane_info(lane)
+
+    monkeypatch.setattr("tests.world.LocalJournal", Waiting)
+    names = "abcd"
+    segments = "".join(
+        f'[[segments]]\nname = "{name}"\npolicy = {{ kind = "thompson" }}\npooling = "own"\n' for name in names
+    )
+    world = World(tmp_path)
+    await world.start(f'[store]\nhot_lanes = 1\n[default]\npooling = "own"\n{segments}')
+    for i, name in enumerate(names * 3):
+        await world.rank(f"e{i}", segment=name)
+        await world.reward(f"e{i}", names.index(name) / 4)  # another one for each, so that no two states are the same
+    alone = {name: (await world.service.segment(name, with_digest=True)).state for name in names}
+
+    together = await asyncio.gather(*(world.service.segment(name, with_digest=True) for name in names * 10))
+
+    assert [info.state for info in together] == [alone[name] for name in names * 10]
+    assert len({state.digest for state in alone.values() if state is not None}) == 4
+    await world.stop()
+
+
 async def test_changed_policy_folds_the_whole_log_under_the_next_epoch(world: World) -> None:
     """After a reload the new policy has learned from everything, and numbers go on."""
     await world.learn(9)
@@ -304,9 +333,9 @@ async def test_gap_in_what_is_pushed_is_read_from_the_log(world: World) -> None:
         reader=world.lane().reader,
     )
     rows = list(await world.journal.outcomes("default/main", after=0, limit=10))
-    world.service._feed.add(behind)
+    world.service.keeper.feed.add(behind)
 
-    world.service._feed.receive(rows[2:])
+    world.service.keeper.feed.receive(rows[2:])
     await until(lambda: behind.seq == 4)
 
     assert behind.policy.dumps() == world.lane().policy.dumps()
@@ -370,14 +399,11 @@ async def test_a_reload_that_fails_half_way_leaves_everything_learning(
 ) -> None:
     """If one lane cannot be opened, all lanes go on as they were, at the heads of their logs."""
     toml = '[[segments]]\nname = "new"\npolicy = { kind = "thompson" }\n[default]\npolicy = { kind = "thompson" }\n'
-    opened = world.journal.open_lane
 
-    async def fails(lane: str, **settings: Any) -> Epoch:
-        if lane == "default/main":
-            raise JournalUnavailable("journal_lost", "the journal is being restarted")
-        return await opened(lane, **settings)
+    async def fails(_lanes: Sequence[OpenLane]) -> Sequence[Epoch]:
+        raise JournalUnavailable("journal_lost", "the journal is being restarted")
 
-    monkeypatch.setattr(world.journal, "open_lane", fails)
+    monkeypatch.setattr(world.journal, "open_lanes", fails)
     with pytest.raises(JournalUnavailable):
         await world.service.apply(world.config(toml))
     await world.learn(3)
@@ -390,15 +416,15 @@ async def test_a_lane_learns_on_while_a_reload_folds_others(world: World, monkey
     """Requests are served by the newest state of the old configuration until the new one is folded."""
     await world.learn(4)
     gate, reached = asyncio.Event(), asyncio.Event()
-    opened = world.journal.open_lane
+    opened = world.journal.open_lanes
 
-    async def waits(lane: str, **settings: Any) -> Epoch:
-        epoch = await opened(lane, **settings)
+    async def waits(lanes: Sequence[OpenLane]) -> Sequence[Epoch]:
+        epochs = await opened(lanes)
         reached.set()
         await gate.wait()
-        return epoch
+        return epochs
 
-    monkeypatch.setattr(world.journal, "open_lane", waits)
+    monkeypatch.setattr(world.journal, "open_lanes", waits)
     reload = asyncio.create_task(world.service.apply(world.config('[default]\npolicy = { kind = "thompson" }\n')))
     await reached.wait()
     await world.learn(3, prefix="meanwhile")
