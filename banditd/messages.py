@@ -127,9 +127,19 @@ class SlotRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Action(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One option."""
+    """One option: an id, features, or both."""
 
-    id: Annotated[str, Meta(description=_ID, examples=["shoe-7"], extra_json_schema=_ID_SCHEMA)]
+    id: (
+        Annotated[
+            str,
+            Meta(
+                description=f"{_ID}. Without one the action is called by its place, #0, #1, …, and needs a feature.",
+                examples=["shoe-7"],
+                extra_json_schema=_ID_SCHEMA,
+            ),
+        ]
+        | msgspec.UnsetType
+    ) = msgspec.UNSET
     features: Annotated[
         dict[str, Any],
         Meta(description="As in a context.", examples=[{"price": 59.9}], extra_json_schema=_FEATURES_SCHEMA),

@@ -22,7 +22,7 @@ from bench.policies_vw import bench_vw
 __all__ = ["main"]
 
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
-_PARTS = ("vw", "public", "beta", "linear", "family", "peers", "memory")
+_PARTS = ("vw", "vw_plain", "public", "beta", "linear", "family", "peers", "memory")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -39,7 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"Python {platform.python_version()}, numpy {version('numpy')}, vowpalwabbit {version('vowpalwabbit')}")
     print(f"{rounds} rounds, one thread, CPU time; spreads hold the middle 80 % of the rounds")
     parts: dict[str, tuple[str, Callable[[], Any]]] = {
-        "vw": ("vw", lambda: bench_vw(rounds=rounds)),
+        "vw": ("vw", lambda: bench_vw(rounds=rounds, numbers="standardised")),
+        "vw_plain": ("vw_plain", lambda: bench_vw(rounds=rounds, numbers="plain")),
         "public": ("public_us_a_line", lambda: bench_public(rounds=rounds)),
         "beta": ("beta_thompson", lambda: bench_beta(rounds=rounds)),
         "linear": ("linear_thompson", lambda: bench_linear(rounds=rounds)),

@@ -22,18 +22,18 @@ _ACTIONS_A_ROUND = 4_000  # that a cell predicts for
 _LEAST_CALLS = 20
 
 
-def bench_vw(*, rounds: int) -> dict[str, Any]:
-    """Print the table and return the figures, by number of actions."""
-    print("\nvw: from Python objects to probabilities, µs, and ÷ VW's own parse + predict on ready-made text")
+def bench_vw(*, rounds: int, numbers: str) -> dict[str, Any]:
+    """Print the table for a setting of `numbers` and return the figures, by number of actions."""
+    print(f"\nvw, numbers {numbers}: from objects to probabilities, µs, and ÷ VW's own parse + predict on ready text")
     print(f"{'actions':>7}{'VW':>8}{'fresh':>8}{'known':>8}{'encode':>8}{'public':>8}  {'fresh ÷ VW':<19}", end="")
     print(f"{'known ÷ VW':<19}{'subset ÷ VW':<19}{'public ÷ VW':<19}wrapping ÷ VW")
-    return {str(n_actions): _bench_size(n_actions, rounds=rounds) for n_actions in SIZES}
+    return {str(n_actions): _bench_size(n_actions, rounds=rounds, numbers=numbers) for n_actions in SIZES}
 
 
-def _bench_size(n_actions: int, *, rounds: int) -> dict[str, Any]:
+def _bench_size(n_actions: int, *, rounds: int, numbers: str) -> dict[str, Any]:
     n = max(_ACTIONS_A_ROUND // n_actions, _LEAST_CALLS)
     shop = Shop(seed=n_actions)
-    spec = parse_spec({"kind": "vw"})
+    spec = parse_spec({"kind": "vw", "numbers": numbers})
     if not isinstance(spec, VwSpec):
         raise TypeError("VwSpec is not what the kind vw stands for")
     policy, base = spec.build(), RawCalls(spec.arguments())

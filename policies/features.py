@@ -117,12 +117,31 @@ class Action:
     features
         The JSON object as it came; not to be changed.
     line
-        The id and the features as VW text.
+        The id and the features as VW text; of an action without an id of its own the features alone.
     """
 
     id: str
     features: Mapping[str, Any]
     line: str
+
+    @classmethod
+    def unnamed(cls, place: int, features: Mapping[str, Any], *, limits: Limits = _LIMITS) -> "Action":
+        """Check the features of an action without an id, and encode them.
+
+        It is called by its place among the actions, ``"#0"``, ``"#1"``, …; models of features do not see that name.
+
+        Raises
+        ------
+        InvalidInput
+            There is no feature, so that nothing tells it from others, or one is refused.
+        """
+        try:
+            line = _encode(features, _ACTION_NAMESPACE, "", limits)
+        except InvalidInput as error:
+            raise error.under("features") from None
+        if all(token.startswith("|") for token in line.split(" ")):
+            raise InvalidInput("no_features", "features", "must hold a feature, since the action has no id")
+        return cls(f"#{place}", features, line)
 
     @classmethod
     def of(cls, id: str, features: Mapping[str, Any] | None = None, *, limits: Limits = _LIMITS) -> "Action":  # noqa: A002 - an action's id is its id

@@ -121,7 +121,9 @@ class Columns:
         values[0] = 1.0
         line = action.line
         if not self._escaped and self._set_plain(action.features, values):
-            line = " ".join(line.split(" ", 2)[:2])  # what is left is the id
+            line = " ".join(
+                [part for part in line.split(" ", 2)[:2] if part[0] == "|" or part.startswith(_ID)]
+            )  # the id
         self._set_line(line, values)
         return values
 

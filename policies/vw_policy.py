@@ -178,9 +178,14 @@ class Vw:
 
     def _lines(self, actions: Sequence[Action]) -> list[str]:
         if self._plan.marginal:
-            return [f"{action.line} |m {action.line.split(' ', 2)[1]} %" for action in actions]
+            return [f"{action.line} |m {_id_feature(action)} %" for action in actions]
         return [action.line for action in actions]
 
     def _weighed(self, propensity: float) -> float:
         """Return the propensity that VW learns with."""
         return 1.0 if self._plan.is_regression else max(propensity, self._plan.least_propensity)
+
+
+def _id_feature(action: Action) -> str:
+    first = action.line.split(" ", 2)[1]
+    return first if first.startswith("%id=") else f"%id={action.id}"  # called by its place: nothing in it to escape

@@ -145,6 +145,8 @@ class Reader:
         if action is None:
             try:
                 fields = _decode_action(key)
+                if fields.id is msgspec.UNSET:  # its name depends on its place: not kept
+                    return Action.unnamed(index, fields.features, limits=self.limits)
                 action = Action.of(fields.id, fields.features, limits=self.limits)
             except InvalidInput as error:
                 raise error.under(f"actions[{index}]") from None

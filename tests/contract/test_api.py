@@ -55,6 +55,39 @@ def outcomes(api: Client, segment: str) -> int:
     return n
 
 
+def test_actions_may_have_features_and_no_id(api: Client) -> None:
+    """They are called by their place, in the answer and in `exclude`, beside actions with an id."""
+    actions = [{"features": {"kind": "hat"}}, {"id": "coat"}, {"features": {"kind": "shoe"}}]
+
+    answer = rank(api, {"actions": actions, "exclude": ["#0"], "segment": "default"})
+
+    assert answer["chosen"] in ("coat", "#2")
+    assert {entry["id"]: entry["probability"] > 0.0 for entry in answer["ranking"]} == {
+        "#0": False,
+        "coat": True,
+        "#2": True,
+    }
+    assert reward(api, answer["event_id"]).json == {"status": "joined"}
+
+
+@pytest.mark.parametrize(
+    ("actions", "code", "field"),
+    [
+        ([{"id": "a"}, {}], "no_features", "actions[1].features"),
+        ([{"features": {"x": None}}], "no_features", "actions[0].features"),
+        ([{"id": None, "features": {"x": 1}}], "invalid_value", "actions[0].id"),
+        ([{"id": "#1"}, {"features": {"x": 1}}], "duplicate_action", "actions[1].id"),
+    ],
+)
+def test_actions_that_nothing_names_are_refused(
+    api: Client, actions: list[dict[str, Any]], code: str, field: str
+) -> None:
+    """An action needs an id or a feature, and its place is no other's id."""
+    reply = api.post("/v1/rank", {"actions": actions, "segment": "default"})
+
+    assert (reply.status, reply.json["code"], reply.json["field"]) == (422, code, field)
+
+
 # -- the reference
 
 

@@ -83,7 +83,7 @@ RANKS: dict[str, tuple[bytes, int, str, str | None]] = {
     "no actions": (actions(), 422, "action_count", "actions"),
     "1,001 actions": (actions(*({"id": str(i)} for i in range(1_001))), 422, "action_count", "actions"),
     "action a text": (actions(A, "b"), 422, "invalid_value", "actions[1]"),
-    "action without id": (actions(A, {"features": {}}), 422, "invalid_value", "actions[1].id"),
+    "action without id or feature": (actions(A, {"features": {}}), 422, "no_features", "actions[1].features"),
     "action id a number": (actions({"id": 7}), 422, "invalid_value", "actions[0].id"),
     "action with unknown field": (actions(A, {"id": "b", "name": "b"}), 422, "invalid_value", "actions[1].name"),
     "features a list": (actions({"id": "a", "features": []}), 422, "invalid_value", "actions[0].features"),

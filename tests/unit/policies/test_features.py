@@ -276,3 +276,27 @@ def test_a_flat_object_is_written_as_a_nested_one_would_be() -> None:
 
         assert Context.of(data).line == features._encode(data, "|s", "", Limits())
         assert Action.of("k", data).line == features._encode(data, "|a", "%id=k", Limits())
+
+
+def test_an_action_without_an_id_is_its_features() -> None:
+    """It is called by its place, and its text holds nothing but its features."""
+    action = Action.unnamed(2, {"price": 9.5, "kind": "hat"})
+
+    assert (action.id, action.line) == ("#2", "|a price:9.5 kind=hat")
+
+
+@pytest.mark.parametrize("features", [{}, {"kind": None}, {"deep": {"deeper": {}}}, {"on": False}])
+def test_an_action_without_an_id_needs_a_feature(features: dict[str, Any]) -> None:
+    """Nothing else tells it from others."""
+    with pytest.raises(InvalidInput) as refused:
+        Action.unnamed(0, features)
+
+    assert (refused.value.code, refused.value.field) == ("no_features", "features")
+
+
+def test_features_of_an_action_without_an_id_are_checked() -> None:
+    """As those of any other action, and named alike."""
+    with pytest.raises(InvalidInput) as refused:
+        Action.unnamed(0, {"price": float("nan")})
+
+    assert refused.value.field == "features.price"
