@@ -246,8 +246,7 @@ def wrong_distributions(decision: Decision, asks: Sequence[Ask]) -> Iterator[str
             mixed = mixed + share * np.array(ask.played[number])
         played: list[float] = mixed.tolist()
         if decision.members is not msgspec.UNSET:
-            whole = sum(played)
-            played = [probability / whole for probability in played]
+            played = [min(probability, 1.0) for probability in played]
         if played != slot.probabilities:
             yield f"{decision.event_id}[{number}]: stored {slot.probabilities}, played {played}"
 

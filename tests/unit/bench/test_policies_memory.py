@@ -25,13 +25,13 @@ def test_resident_bytes_follow_what_is_held() -> None:
 
 
 def test_a_vw_lane_takes_megabytes() -> None:
-    """A workspace takes about a megabyte as it is built, and at most its 4 MB of weights more once it has learned."""
+    """Without an outcome it takes next to nothing; once it has learned, a workspace and at most 4 MB of weights."""
     job = orjson.dumps({"spec": {"kind": "vw"}, "quick": True}).decode()
     done = subprocess.run(
         [sys.executable, "-m", "bench.policies_memory", job], check=True, capture_output=True, cwd=ROOT, timeout=60
     )
     answer = orjson.loads(done.stdout)
 
-    assert 0.3e6 < answer["built"] < 3e6
-    assert answer["built"] < answer["trained"] < 8e6
+    assert answer["built"] < 0.1e6
+    assert 0.3e6 < answer["trained"] < 8e6
     assert answer["copies"] == 20
