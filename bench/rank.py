@@ -143,15 +143,15 @@ def _run(options: Options, directory: Path) -> dict[str, Any]:
             for process in (load, follower):
                 pin(process.pid, core=LOAD_CORE)
         _print_set_up(options, bodies=bodies)
-        noise = _Noise((load, *servers.values()))
-        cells = _measure_ranks(options, servers=servers, load=load, requests=requests)
-        others = noise.share()
-        effects = {
+        effects = {  # first, so that what ranks are timed of has learned: before that, vw does not ask VW
             name: _measure_effect(
                 follower, EffectJob(servers[name].port, str(requests), options.n_rewards, options.effect_s)
             )
             for name in options.effect_policies
         }
+        noise = _Noise((load, *servers.values()))
+        cells = _measure_ranks(options, servers=servers, load=load, requests=requests)
+        others = noise.share()
     _print_table(cells, options=options)
     print(f"other processes and the host took {others:.0%} of the cores meanwhile")
     _print_effects(effects)
