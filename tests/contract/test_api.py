@@ -103,13 +103,13 @@ def test_request_of_the_reference_is_answered_as_it_shows(api: Client) -> None:
 
 
 def test_segment_of_the_reference_has_the_fields_of_a_segment(api: Client) -> None:
-    """The segment that docs/http.md shows has the fields that a segment has."""
+    """The segment that docs/http.md shows has the fields that a segment has, but for the one that only some have."""
     blocks = [json.loads(block) for block in re.findall(r"```json\n(.+?)```", PAGE, re.DOTALL)]
     shown = next(block for block in blocks if "outcomes" in block)
 
     segment = api.get("/v1/segments/mobile").json
 
-    assert set(segment) == set(shown)
+    assert set(segment) - {"own_advantage"} == set(shown)  # it is there once the segment has learned by itself
     assert set(segment["reward"]) == set(shown["reward"])
     assert set(shown["policy"]) <= set(segment["policy"])
 
