@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve demo test coverage check lint format types contracts bench lock clean
+.PHONY: help serve demo replay test coverage check lint format types contracts bench lock clean
 
 # Set on the command line: PYTHON=python3.12   PORT=9000   ARGS="--config banditd.toml"   COVERAGE=1
 ARGS ?=
@@ -33,6 +33,9 @@ serve: $(VENV)/.run ## serve on 127.0.0.1:8080 (PORT=9000, ARGS="--config bandit
 
 demo: $(VENV)/.demo ## watch it learn from real data (ARGS="obd")
 	@exec $(BIN)/banditd demo $(ARGS)
+
+replay: $(VENV)/.replay ## evaluate policies on a log (ARGS="log.json.gz --policy 'new={kind=\"vw\"}'")
+	@exec $(BIN)/banditd replay $(ARGS)
 
 test: $(VENV)/.dev ## run the tests (ARGS="-m unit", COVERAGE=1)
 	@$(BIN)/python -m pytest $(if $(filter 1,$(COVERAGE)),--cov --cov-report=) $(ARGS)
@@ -71,6 +74,7 @@ lock: $(VENV)/.made ## write the locked requirements again (ARGS=--upgrade for n
 	@test -x $(BIN)/uv || $(INSTALL) --requirement requirements/lock.txt
 	@$(LOCK) --output-file requirements/dev.txt --extra test pyproject.toml requirements/build.in
 	@$(LOCK) --output-file requirements/demo.txt --constraint requirements/dev.txt --extra demo pyproject.toml
+	@$(LOCK) --output-file requirements/replay.txt --constraint requirements/dev.txt --extra replay pyproject.toml
 	@$(LOCK) --output-file requirements/run.txt --constraint requirements/dev.txt pyproject.toml
 	@$(LOCK) --output-file requirements/bench.txt --constraint requirements/dev.txt --extra bench pyproject.toml
 	@$(LOCK) --output-file requirements/data.txt --no-deps requirements/data.in
@@ -98,11 +102,16 @@ $(VENV)/.demo: $(VENV)/.run requirements/demo.txt
 	@$(INSTALL) --requirement requirements/demo.txt
 	@touch $@
 
+$(VENV)/.replay: $(VENV)/.run requirements/replay.txt
+	@echo 'Installing what evaluating logs needs into $(VENV) (once; about 300 MB) ...'
+	@$(INSTALL) --requirement requirements/replay.txt
+	@touch $@
+
 $(VENV)/.dev: $(VENV)/.made requirements/dev.txt pyproject.toml
 	@echo 'Installing what the tests need into $(VENV) (once; about 130 MB) ...'
 	@$(INSTALL) --requirement requirements/dev.txt
 	@$(INSTALL_SELF)
-	@touch $(VENV)/.run $(VENV)/.demo $@
+	@touch $(VENV)/.run $(VENV)/.demo $(VENV)/.replay $@
 
 # The libraries that the benches compare with, and what those need, stay out of the environment that tests run in.
 $(VENV)/.bench: $(VENV)/.run requirements/bench.txt requirements/data.txt
