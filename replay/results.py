@@ -2,7 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from pandas import DataFrame
 
 __all__ = [
     "Bin",
@@ -268,3 +272,27 @@ class Evaluation:
     policies: Mapping[str, CandidateResult]
     baseline: str
     settings: Mapping[str, Any]
+
+    def summary(self) -> "DataFrame":
+        """Return a table with a row for each candidate and estimator; see `replay.views.summary`."""
+        from replay.views import summary  # noqa: PLC0415 - only who looks needs the libraries to look with
+
+        return summary(self)
+
+    def plot(self) -> "Figure":
+        """Return the forest plot, a `matplotlib.figure.Figure`."""
+        from replay.views import plot  # noqa: PLC0415 - see above
+
+        return plot(self)
+
+    def to_html(self) -> str:
+        """Return the report: one page that needs no network."""
+        from replay.views import to_html  # noqa: PLC0415 - see above
+
+        return to_html(self)
+
+    def to_json(self) -> bytes:
+        """Return everything as JSON; see `replay.views.to_plain` for its shape."""
+        from replay.views import to_json  # noqa: PLC0415 - see above
+
+        return to_json(self)
