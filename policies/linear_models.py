@@ -4,6 +4,7 @@ Each action has its own weights of the context's features. An action that has no
 beyond `max_actions` the one whose last lesson lies furthest back goes back to it.
 """
 
+import operator
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -21,6 +22,7 @@ __all__ = ["LinearModel", "PerActionLinear", "Scores"]
 
 IntArray = NDArray[np.intp]
 
+_ID = operator.attrgetter("id")
 _NOWHERE = (0, 0.0)  # of an action that was never learned from: the prior's block, and no outcomes
 _NO_CALL: tuple[list[str], IntArray] = ([], np.zeros(0, np.intp))
 _WIDEST_GATHER = 2  # blocks looked at for each action asked for, rather than copying just those out
@@ -88,8 +90,9 @@ class PerActionLinear:
 
     def scores(self, context: Context, actions: Sequence[Action]) -> Scores:
         """Return the posterior of the actions' scores."""
-        x = np.array(self._columns.context(context))
-        chosen = self._chosen([action.id for action in actions])
+        values = self._columns.context(context)
+        x = np.fromiter(values, np.float64, len(values))  # sooner than an array of the list
+        chosen = self._chosen(list(map(_ID, actions)))
         blocks = self._blocks.values
         if len(blocks) <= _WIDEST_GATHER * len(chosen):
             products = (blocks @ x).take(chosen, 0)
@@ -97,7 +100,8 @@ class PerActionLinear:
             products = blocks.take(chosen, 0) @ x
         v, m, q = products[:, :-2], products[:, -2], products[:, -1]
         variances = np.vecdot(v, v)
-        variances *= self._response.noise**2
+        noise = self._response.noise
+        variances *= noise * noise
         means = q * self._response.prior_mean
         means += m
         return Scores(means, variances, None)

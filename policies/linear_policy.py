@@ -164,9 +164,8 @@ def thompson_rule(seed: int | None) -> Rule:
 
     def rule(scores: Scores, _: float) -> FloatArray:
         if scores.spread is None:
-            chances = largest_of_normals(scores.means, scores.variances)
-        else:
-            chances = largest_of_scores(scores.means, scores.spread, seed=seed)
+            return largest_of_normals(scores.means, scores.variances, evenly=_EXPLORED_ANYWAY)
+        chances = largest_of_scores(scores.means, scores.spread, seed=seed)
         chances *= 1.0 - _EXPLORED_ANYWAY
         chances += _EXPLORED_ANYWAY / len(chances)
         return chances

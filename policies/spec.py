@@ -1,5 +1,6 @@
 """What every policy's spec has: the settings that any policy takes, and how one is built from them."""
 
+import abc
 import dataclasses
 import functools
 import types
@@ -18,7 +19,7 @@ _LONGEST_WINDOW = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BaseSpec:
+class BaseSpec(abc.ABC):
     """Settings that every policy takes.
 
     Settings of any spec are held to their declared types, however it was made. A whole number given for a float
@@ -57,9 +58,9 @@ class BaseSpec:
         policy = self.make() if self.window is None else Windowed(self, self.make, self.window)
         return Floored(policy, self.min_probability) if self.min_probability > 0.0 else policy
 
+    @abc.abstractmethod
     def make(self) -> Policy:
         """Make the policy itself, which knows nothing of the settings above."""
-        raise NotImplementedError
 
 
 def n_asked(spec: PolicySpec) -> int:

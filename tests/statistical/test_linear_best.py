@@ -45,6 +45,37 @@ def test_independent_normals(n: int, ratio: float, apart: float) -> None:
         assert chances.sum() == pytest.approx(1.0, abs=1e-12)
 
 
+@pytest.mark.parametrize("n", [3, 7, 15, 31, 100, 200])
+@pytest.mark.parametrize("ratio", [1.41, 2.0, 2.6, 10.0, 1e3, 1e7])
+def test_narrow_and_wide_normals(n: int, ratio: float) -> None:
+    """One, half or all but one of a crowd narrow, the others wide, wherever they lie: still within 1e-4."""
+    compared = 0
+    for n_narrow in sorted({1, n // 2, n - 1}):
+        deviations = np.repeat([1.0, ratio], [n_narrow, n - n_narrow])
+        for apart in (-0.5 * ratio, 0.0, 0.5, 2.0, 5.0):
+            means = np.repeat([0.0, apart], [n_narrow, n - n_narrow])
+            expected = fine(means, deviations)
+            if abs(expected.sum() - 1.0) < 1e-6:  # else the panels are too coarse to compare with
+                compared += 1
+
+                chances = largest_of_normals(means, deviations**2)
+
+                assert np.abs(chances - expected).max() < QUADRATURE_ERROR
+                assert chances.min() >= 0.0
+    assert compared >= 5
+
+
+@pytest.mark.parametrize("n", [3, 20, 200])
+def test_one_far_ahead_of_many(n: int) -> None:
+    """What many hopeless ones would have together is no more than 1e-4 of what is given to the one ahead."""
+    for ahead in np.linspace(2.0, 8.0, 13):
+        means = np.append(ahead, np.zeros(n - 1))
+
+        chances = largest_of_normals(means, np.ones(n))
+
+        assert chances == pytest.approx(fine(means, np.ones(n)), abs=QUADRATURE_ERROR)
+
+
 @pytest.mark.parametrize("ratio", [1e6, 1e9, 1e12])
 def test_a_needle_among_haystacks(ratio: float) -> None:
     """Five wide ones of mean 0 and one that is all but known to be 0: of 2⁵ signs it wins where all are minus."""

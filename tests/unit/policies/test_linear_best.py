@@ -31,11 +31,19 @@ def test_three_alike_share() -> None:
 
 
 def test_the_hopeless_get_nothing() -> None:
-    """One that is larger with a probability below 5e-6 gets 0, and the others share as if it were not there."""
-    chances = largest_of_normals(np.array([0.0, -10.0, 0.0, 0.0]), np.array([1.0, 1.0, 1.0, 1.0]))
+    """One that is hardly ever the largest gets next to nothing, and the others share as if it were not there."""
+    for variance in (1.0, 0.1):  # alike, and so narrow that it is worth leaving out
+        chances = largest_of_normals(np.array([0.0, -10.0, 0.0, 0.0]), np.array([1.0, variance, 1.0, 1.0]))
 
-    assert chances[1] == 0.0
-    assert chances[[0, 2, 3]] == pytest.approx([1 / 3] * 3)
+        assert 0.0 <= chances[1] < 1e-12
+        assert chances[[0, 2, 3]] == pytest.approx([1 / 3] * 3)
+
+
+def test_a_share_is_spread_evenly() -> None:
+    """With 0.4 of it spread evenly, one that always wins among four has 0.6 + 0.1, the others 0.1 each."""
+    chances = largest_of_normals(np.array([0.0, 99.0, 0.0, 0.0]), np.ones(4), evenly=0.4)
+
+    assert chances == pytest.approx([0.1, 0.7, 0.1, 0.1])
 
 
 def test_equal_scores_share() -> None:
