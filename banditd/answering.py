@@ -42,9 +42,9 @@ def _ranking(slot: Slot, actions: Sequence[Action]) -> list[Ranked]:
     chosen = slot.chosen
     order = sorted(slot.eligible, key=probabilities.__getitem__, reverse=True)  # stable: ties keep the caller's order
     order.remove(chosen)
-    ranking = [Ranked(actions[chosen].id, probabilities[chosen])]
-    ranking += [Ranked(actions[index].id, probabilities[index]) for index in order]
-    if len(order) + 1 < len(actions):
+    order.insert(0, chosen)
+    ranking = [Ranked(actions[index].id, probabilities[index]) for index in order]
+    if len(order) < len(actions):
         eligible = set(slot.eligible)
         ranking += [Ranked(action.id, 0.0) for index, action in enumerate(actions) if index not in eligible]
     return ranking

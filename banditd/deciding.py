@@ -143,9 +143,11 @@ def check_work(
     InvalidInput
         It is more than `limits.scores`.
     """
-    n_slots = len(question.slots) or 1
-    n_features = context.line.count(" ") * n_slots + sum(asked.slot.line.count(" ") for asked in question.slots)
-    n_scores = (len(actions) * n_slots + n_features) * sum(lane.n_asked for lane in lanes)
+    n_scores = len(actions) + context.n_features
+    if question.slots:
+        n_scores *= len(question.slots)
+        n_scores += sum([asked.slot.line.count(" ") for asked in question.slots])
+    n_scores *= sum([lane.n_asked for lane in lanes])
     if n_scores > limits.scores:
         field = "slots" if question.slots else "segments" if question.weights else "actions"
         rule = "(actions + features of the context) × slots × policies asked"

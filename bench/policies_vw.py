@@ -26,7 +26,7 @@ def bench_vw(*, rounds: int, numbers: str) -> dict[str, Any]:
     """Print the table for a setting of `numbers` and return the figures, by number of actions."""
     print(f"\nvw, numbers {numbers}: from objects to probabilities, µs, and ÷ VW's own parse + predict on ready text")
     print(f"{'actions':>7}{'VW':>8}{'fresh':>8}{'known':>8}{'encode':>8}{'public':>8}  {'fresh ÷ VW':<19}", end="")
-    print(f"{'known ÷ VW':<19}{'subset ÷ VW':<19}{'public ÷ VW':<19}wrapping ÷ VW")
+    print(f"{'new ÷ VW':<19}{'known ÷ VW':<19}{'subset ÷ VW':<19}{'public ÷ VW':<19}wrapping ÷ VW")
     return {str(n_actions): _bench_size(n_actions, rounds=rounds, numbers=numbers) for n_actions in SIZES}
 
 
@@ -56,7 +56,27 @@ def _bench_size(n_actions: int, *, rounds: int, numbers: str) -> dict[str, Any]:
         *_known("same", same, policy=policy, base=base),
         *_known("subset", subset, policy=policy, base=base),
     ]
-    return _report(interleave(cells, rounds=rounds), n_actions)
+    new = _New(shop, n_actions)
+    apart = [  # so many new actions would take the place of those that come again
+        Cell("new", lambda _: policy.probabilities(*new.request.encoded()), n, before=lambda _: new.draw()),
+        Cell("new_vw", lambda _: base.predict(new.text), n, before=lambda _: new.draw()),
+    ]
+    return _report(interleave(cells, rounds=rounds) | interleave(apart, rounds=rounds), n_actions)
+
+
+class _New:
+    """A request with features that nobody has seen before, and its text."""
+
+    def __init__(self, shop: Shop, n_actions: int) -> None:
+        self._shop = shop
+        self._n_actions = n_actions
+        self.draw()
+
+    def draw(self) -> None:
+        """Take another one; the text is written from a copy, so that reading the request is left to who is timed."""
+        (self.request,) = self._shop.fresh(1, n_actions=self._n_actions)
+        actions = [Action.of(action_id, {**features, "drawn": 1}) for action_id, features in self.request.actions]
+        self.text = request_text(Context.of(self.request.context), actions).replace(" drawn:1", "")
 
 
 def _known(name: str, requests: Sequence[Request], *, policy: Policy, base: "RawCalls") -> tuple[Cell, Cell]:
@@ -73,6 +93,7 @@ def _known(name: str, requests: Sequence[Request], *, policy: Policy, base: "Raw
 def _report(times: Times, n_actions: int) -> dict[str, Any]:
     against = {
         "ratio_to_vw": ratio(times, "fresh", "fresh_vw"),
+        "ratio_new": ratio(times, "new", "new_vw"),
         "ratio_cached": ratio(times, "same", "same_vw"),
         "ratio_catalogue_subsets": ratio(times, "subset", "subset_vw"),
         "ratio_public": ratio(times, "public", "fresh_vw"),
@@ -87,7 +108,7 @@ def _report(times: Times, n_actions: int) -> dict[str, Any]:
     }
     print(f"{n_actions:>7}" + "".join(f"{us:>8.1f}" for us in spent.values()), end="  ")
     print("".join(f"{each!s:<19}" for each in against.values()).rstrip())
-    spent["us_vw_cached"] = median_us(times, "same_vw")
+    spent |= {"us_vw_cached": median_us(times, "same_vw"), "us_new": median_us(times, "new")}
     return {name: round(us, 2) for name, us in spent.items()} | {
         key: value
         for name, each in against.items()

@@ -67,7 +67,6 @@ class Options:
     n_items: int
     n_rewards: int
     effect_s: float
-    effect_policies: tuple[str, ...]
     reward_share: float
     store: Path
     pinned: bool
@@ -143,11 +142,11 @@ def _run(options: Options, directory: Path) -> dict[str, Any]:
             for process in (load, follower):
                 pin(process.pid, core=LOAD_CORE)
         _print_set_up(options, bodies=bodies)
-        effects = {  # first, so that what ranks are timed of has learned: before that, vw does not ask VW
+        effects = {  # first, so that what ranks are timed of has learned: before that, policies have nothing to compute
             name: _measure_effect(
                 follower, EffectJob(servers[name].port, str(requests), options.n_rewards, options.effect_s)
             )
-            for name in options.effect_policies
+            for name in options.policies
         }
         noise = _Noise((load, *servers.values()))
         cells = _measure_ranks(options, servers=servers, load=load, requests=requests)
@@ -336,7 +335,7 @@ def _p99_us(cell: Cell) -> float:
 
 def _parse(arguments: Sequence[str] | None) -> Options:
     parser = argparse.ArgumentParser(prog="python -m bench.rank", description="Rank over HTTP, against a bare handler.")
-    parser.add_argument("--quick", action="store_true", help="under 40 s: shorter rounds, fewer rewards")
+    parser.add_argument("--quick", action="store_true", help="under a minute: shorter rounds, fewer rewards")
     parser.add_argument("--policy", action="append", choices=POLICIES, help="repeatable; default: all three")
     parser.add_argument("--connections", type=_connections, default=(1, 16, 64), metavar="N,N,…")
     parser.add_argument("--seconds", type=float, help="measured time of one server at one number of connections")
@@ -360,8 +359,7 @@ def _parse(arguments: Sequence[str] | None) -> Options:
         rounds=given.rounds or (5 if given.quick else 7),
         n_items=given.items,
         n_rewards=given.rewards or (_N_REWARDS if given.quick else 3 * _N_REWARDS),
-        effect_s=8.0 if given.quick else 120.0,
-        effect_policies=policies[:1] if given.quick else policies,
+        effect_s=5.0 if given.quick else 120.0,
         reward_share=given.with_rewards,
         store=store,
         pinned=not given.no_pin and len(os.sched_getaffinity(0)) > LOAD_CORE,

@@ -22,10 +22,12 @@ the dot, so that two different features never read the same and none can open a
 new line, namespace or label.
 """
 
+import copy
+import marshal
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from policies.errors import InvalidInput
@@ -43,6 +45,7 @@ _MEMO_ACTIONS = 16_384  # actions kept, some 1 KB each
 _MEMO_LINE = 1_000  # characters of the line of an action that is kept
 _MEMO_LENGTH = 100  # characters; longer ones are rare, and kept they would add up to gigabytes
 _LEAST_NUMBER = 1e-20  # VW 9.11 reads what is a little smaller as 0, but 5.1e-270 as 5.1e-14
+_DUMP_VERSION = 2  # of marshal; from 3 on equal objects are written in several ways
 _FIELD_LENGTH = 300  # characters of a path that an error repeats
 
 
@@ -70,21 +73,61 @@ class Limits:
 
 _LIMITS = Limits()
 
+Number = tuple[int, str, float]  # the place of its token, its name, its value
+Block = tuple[list[str], list[Number]]  # a namespace: its tokens, empty where a number belongs; those numbers
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, slots=True, init=False, eq=False)
 class Context:
     """The features of the moment.
+
+    Parameters
+    ----------
+    line
+        What the property is to be; None where `blocks` say it.
 
     Attributes
     ----------
     data
         The JSON object as it came; not to be changed.
-    line
-        The features as VW text, without the word ``shared``.
+    blocks
+        What `line` is made of, for who rewrites its numbers; None where only the line is known. Not to be changed.
     """
 
     data: Mapping[str, Any]
-    line: str
+    blocks: Sequence[Block] | None = field(repr=False)
+    _line: str | None = field(repr=False)
+
+    def __init__(
+        self, data: Mapping[str, Any], line: str | None = None, *, blocks: Sequence[Block] | None = None
+    ) -> None:
+        _set_data(self, data)  # two thirds of the time of a frozen dataclass's own __init__
+        _set_line(self, line)
+        _set_blocks(self, blocks)
+
+    def __eq__(self, other: object) -> bool:
+        """Return whether both came as equal objects and read the same."""
+        if not isinstance(other, Context):
+            return NotImplemented
+        return self.data == other.data and self.line == other.line
+
+    __hash__ = None  # type: ignore[assignment]  # data is a dict
+
+    @property
+    def line(self) -> str:
+        """The features as VW text, without the word ``shared``; written when it is first asked for."""
+        line = self._line
+        if line is None:
+            line = _joined(self.blocks or ())
+            _set_line(self, line)
+        return line
+
+    @property
+    def n_features(self) -> int:
+        """How many features there are, each namespace but the first counted as one more."""
+        if self.blocks is None:
+            return self.line.count(" ")
+        return sum([len(tokens) for tokens, _ in self.blocks]) - 1
 
     @classmethod
     def of(cls, data: Mapping[str, Any], *, limits: Limits = _LIMITS) -> "Context":
@@ -95,7 +138,9 @@ class Context:
         InvalidInput
             A value is of no known kind, not finite, too large, too deep or one too many.
         """
-        return cls(data, _flat(data, _SHARED_NAMESPACE, limits) or _encode(data, _SHARED_NAMESPACE, "", limits))
+        numbers: list[Number] = []
+        tokens = _flat(data, [_SHARED_NAMESPACE], numbers, limits)
+        return cls(data, blocks=[(tokens, numbers)] if tokens else _encode(data, _SHARED_NAMESPACE, "", limits))
 
     def at_slot(self, slot: "Slot") -> "Context":
         """Return the context with the features of a slot, as a policy sees it that is to fill it."""
@@ -104,6 +149,9 @@ class Context:
     def within(self, segment: str) -> "Context":
         """Return the context with the segment as one more feature, as a policy that several segments share sees it."""
         return Context(self.data, f"{self.line} {_SHARED_NAMESPACE}.%segment %={_escape(segment)}")
+
+
+_set_data, _set_blocks, _set_line = (Context.__dict__[name].__set__ for name in Context.__slots__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +184,7 @@ class Action:
             There is no feature, so that nothing tells it from others, or one is refused.
         """
         try:
-            line = _encode(features, _ACTION_NAMESPACE, "", limits)
+            line = _joined(_encode(features, _ACTION_NAMESPACE, "", limits))
         except InvalidInput as error:
             raise error.under("features") from None
         if all(token.startswith("|") for token in line.split(" ")):
@@ -152,31 +200,30 @@ class Action:
         InvalidInput
             The id is empty, too long or holds a control character, or a feature is refused.
         """
-        key = None
-        if type(features) is dict and type(id) is str:
-            values = features.values()
-            key = (id, *features, *values, *map(type, values))  # the types too: 1, 1.0 and True are equal
+        key = b""
+        if type(features) is dict:
             try:
-                known = _ACTIONS.get(key)
-            except TypeError:  # a list or an object among the values
-                key = None
+                key = _dumped((id, features), _DUMP_VERSION)
+            except ValueError:  # holds what no JSON object does, or is too deep
+                pass
             else:
+                known = _ACTIONS.get(key)
                 if known is not None and known[0] is limits:
                     return known[1]
-        check_id(id, field="id", limits=limits)
         data = {} if features is None else features
-        first = _ID_FEATURE + _escape(id)
+        first = _id_token(id, limits)
         try:
-            line = _flat(data, f"{_ACTION_NAMESPACE} {first}", limits) or _encode(
-                data, _ACTION_NAMESPACE, first, limits
-            )
+            tokens = _flat(data, [_ACTION_NAMESPACE, first], None, limits)
+            line = " ".join(tokens) if tokens else _joined(_encode(data, _ACTION_NAMESPACE, first, limits))
         except InvalidInput as error:
             raise error.under("features") from None
-        if key is not None and len(line) <= _MEMO_LINE:
-            if len(_ACTIONS) >= _MEMO_ACTIONS:
-                _ACTIONS.clear()
-            _ACTIONS[key] = limits, cls(id, dict(data), line)  # its own features: a caller's may change
-        return cls(id, data, line)
+        if not key or len(line) > _MEMO_LINE:
+            return cls(id, data, line)
+        action = cls(id, dict(data) if tokens else copy.deepcopy(data), line)  # of its own: a caller's may change
+        if len(_ACTIONS) >= _MEMO_ACTIONS:
+            _ACTIONS.clear()
+        _ACTIONS[key] = limits, action
+        return action
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,10 +263,9 @@ class Slot:
         InvalidInput
             The id is empty, too long or holds a control character, or a feature is refused.
         """
-        check_id(id, field="id", limits=limits)
-        own = f"{_ID_FEATURE}{_escape(id)} %position={position}"
+        own = f"{_id_token(id, limits)} %position={position}"
         try:
-            line = _encode({} if features is None else features, _SLOT_NAMESPACE, own, limits)
+            line = _joined(_encode({} if features is None else features, _SLOT_NAMESPACE, own, limits))
         except InvalidInput as error:
             raise error.under("features") from None
         return cls(id, line)
@@ -239,38 +285,74 @@ def check_id(value: str, *, field: str, limits: Limits) -> None:
         raise InvalidInput("control_character", field, "must not hold control characters")
 
 
-def _flat(data: Any, head: str, limits: Limits) -> str | None:
-    """Return the line of an object that holds only a few plain values; None if `_encode` has to look at it.
+def _id_token(value: str, limits: Limits) -> str:
+    """Check an id and return it as a feature."""
+    known = _IDS.get(value) if type(value) is str else None
+    if known is not None and known[0] is limits:
+        return known[1]
+    check_id(value, field="id", limits=limits)
+    token = _ID_FEATURE + _escape(value)
+    if len(value) <= _MEMO_LENGTH:
+        if len(_IDS) >= _MEMO_ENTRIES:
+            _IDS.clear()
+        _IDS[value] = limits, token
+    return token
+
+
+def _flat(data: Any, tokens: list[str], numbers: list[Number] | None, limits: Limits) -> list[str] | None:
+    """Return the tokens of an object that holds only a few plain values; None if `_encode` has to look at it.
 
     Most contexts and actions are such objects, and this takes half as long.
+
+    Parameters
+    ----------
+    tokens
+        What comes first; the list is the one that is returned.
+    numbers
+        Takes the numbers, for a `Block`; None to have them written out.
     """
     if type(data) is not dict or len(data) > limits.features or limits.depth < 1:
         return None
-    largest = limits.magnitude
-    tokens = [head]
+    least, largest = _LEAST_NUMBER, limits.magnitude
+    strings, names = _STRINGS.get, _NAMES.get
     for key, value in data.items():
         kind = type(value)
         if kind is str:
-            tokens.append(_STRINGS.get((key, value)) or _string_token(key, value, ""))
+            tokens.append(strings((key, value)) or _string_token(key, value, ""))
         elif kind is float or kind is int:
             if not -largest <= value <= largest:
                 return None
-            number = 0 if -_LEAST_NUMBER < value < _LEAST_NUMBER else value
-            tokens.append(f"{_NAMES.get(key) or _name_token(key, '')}:{number!r}")
+            number = value if value >= least or value <= -least else 0
+            name = names(key) or _name_token(key, "")
+            if numbers is None:
+                tokens.append(f"{name}:{number!r}")
+            else:
+                numbers.append((len(tokens), name, number))
+                tokens.append("")
         elif kind is bool:
             if value:
-                tokens.append(_NAMES.get(key) or _name_token(key, ""))
+                tokens.append(names(key) or _name_token(key, ""))
         elif value is not None:
             return None
-    return " ".join(tokens)
+    return tokens
 
 
-def _encode(data: Mapping[str, Any], namespace: str, first: str, limits: Limits) -> str:
+def _encode(data: Mapping[str, Any], namespace: str, first: str, limits: Limits) -> list[Block]:
     if not isinstance(data, Mapping):
         raise InvalidInput("invalid_type", "", "must be a JSON object")
     encoder = _Encoder(limits)
     encoder.add_object(data, namespace, first, "", 1)
-    return " ".join(encoder.blocks)
+    return encoder.blocks
+
+
+def _joined(blocks: Sequence[Block]) -> str:
+    words: list[str] = []
+    for tokens, numbers in blocks:
+        start = len(words)
+        words += tokens
+        for place, name, number in numbers:
+            words[start + place] = f"{name}:{number!r}"
+    return " ".join(words)
 
 
 class _Encoder:
@@ -279,7 +361,7 @@ class _Encoder:
     __slots__ = ("blocks", "left", "limits")
 
     def __init__(self, limits: Limits) -> None:
-        self.blocks: list[str] = []
+        self.blocks: list[Block] = []
         self.left = limits.features
         self.limits = limits
 
@@ -291,6 +373,7 @@ class _Encoder:
             raise _refused("too_deep", path, f"is nested more than {limits.depth} levels deep")
         largest = limits.magnitude
         tokens = [namespace, first] if first else [namespace]
+        numbers: list[Number] = []
         n_own = len(tokens)
         nested: list[tuple[str, Mapping[str, Any], int]] = []
         for key, value in data.items():
@@ -301,14 +384,16 @@ class _Encoder:
                 if not -largest <= value <= largest:
                     raise _bad_number(value, _join(path, key), limits)
                 number = 0 if -_LEAST_NUMBER < value < _LEAST_NUMBER else value
-                tokens.append(f"{_NAMES.get(key) or _name_token(key, path)}:{number!r}")
+                name = _NAMES.get(key) or _name_token(key, path)
+                numbers.append((len(tokens), name, number))
+                tokens.append("")
             elif kind is bool:
                 if value:
                     tokens.append(_NAMES.get(key) or _name_token(key, path))
             elif kind is dict:
                 nested.append((key, value, depth + 1))
             elif kind is list:
-                merged = self._add_list(key, value, tokens, path, depth)
+                merged = self._add_list(key, value, (tokens, numbers), path, depth)
                 if merged is not None:
                     nested.append((key, merged, depth + 2))
             elif value is not None:
@@ -317,14 +402,15 @@ class _Encoder:
         if self.left < 0:
             raise _refused("too_many_features", path, f"takes the features to more than {limits.features}")
         if len(tokens) > 1 or not nested:
-            self.blocks.append(" ".join(tokens))
+            self.blocks.append((tokens, numbers))
         for key, value, level in nested:
             name = _NAMES.get(key) or _name_token(key, path)
             self.add_object(value, f"{namespace}.{name}", "", _join(path, key), level)
 
     def _add_list(  # noqa: C901 - as above
-        self, key: str, values: Sequence[Any], tokens: list[str], path: str, depth: int
+        self, key: str, values: Sequence[Any], block: Block, path: str, depth: int
     ) -> dict[str, Any] | None:
+        tokens, numbers = block
         merged: dict[str, Any] = {}
         strings: dict[str, None] = {}  # a set that keeps its order
         n_objects = n_scalars = 0
@@ -347,7 +433,8 @@ class _Encoder:
                 if not -self.limits.magnitude <= value <= self.limits.magnitude:
                     raise _bad_number(value, f"{_join(path, key)}[{i}]", self.limits)
                 number = 0 if -_LEAST_NUMBER < value < _LEAST_NUMBER else value
-                tokens.append(f"{name}.{i}:{number!r}")
+                numbers.append((len(tokens), f"{name}.{i}", number))
+                tokens.append("")
             elif kind is bool:
                 if value:
                     tokens.append(f"{name}.{i}")
@@ -361,7 +448,11 @@ class _Encoder:
         return merged if n_objects else None
 
 
-_ACTIONS: dict[tuple[Any, ...], tuple[Limits, Action]] = {}  # most requests repeat the actions of a catalogue
+# Most requests repeat the actions of a catalogue. The key is an id and its features as marshal writes them: in one
+# call, and with what tells 1, 1.0 and True apart.
+_dumped = marshal.dumps
+_ACTIONS: dict[bytes, tuple[Limits, Action]] = {}
+_IDS: dict[str, tuple[Limits, str]] = {}  # and most others at least their ids
 _NAMES: dict[str, str] = {}
 _STRINGS: dict[tuple[str, str], str] = {}
 

@@ -19,7 +19,7 @@ from typing import Final
 
 import numpy as np
 
-from policies.best import Posterior, best_probabilities
+from policies.best import best_probabilities
 from policies.errors import StateInvalid
 from policies.features import Action, Context
 from policies.outcomes import check_actions, check_outcome
@@ -27,6 +27,7 @@ from policies.per_action import PerAction, read_numbers
 from policies.posterior import Model, Numbers, mixed, single
 from policies.protocol import FloatArray, Outcome, Policy, PolicySpec
 from policies.settings import check_discount, check_max_actions
+from policies.shapes import Posterior
 from policies.state import seal, unseal
 
 __all__ = ["IndependentThompson"]
@@ -154,13 +155,12 @@ class IndependentThompson:
         if n_known < n_actions:
             known.append(unknown)
             counts.append(n_actions - n_known)
-        chances = best_probabilities(known, counts, self._model.density)
-        chances *= 1.0 - _EXPLORED_ANYWAY
-        chances += _EXPLORED_ANYWAY / n_actions
-        if n_known == n_actions:
-            return chances
-        each = iter(chances)
-        return np.array([chances[-1] if posterior is unknown else next(each) for posterior in posteriors])
+        chances = best_probabilities(known, counts, self._model)
+        if n_known < n_actions:
+            each = iter(chances)
+            chances = [chances[-1] if posterior is unknown else next(each) for posterior in posteriors]
+        least = _EXPLORED_ANYWAY / n_actions
+        return np.array([chance * (1.0 - _EXPLORED_ANYWAY) + least for chance in chances])
 
     def _posterior(self, action_id: str) -> Posterior:
         """Return the posterior of an action; `_unknown` itself for one that nothing is known of."""

@@ -4,8 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Final, NamedTuple, Protocol
 
-from policies.best import Constants, Posterior, Shape
-from policies.protocol import FloatArray
+from policies.shapes import Constants, Densities, Posterior, Shape
 
 __all__ = ["ADOPTED", "Adopted", "Component", "Model", "Numbers", "mixed", "single"]
 
@@ -50,7 +49,7 @@ class Adopted(NamedTuple):
     informed: Mapping[str, Numbers]
 
 
-class Model(Protocol):
+class Model(Densities, Protocol):
     """How rewards become statistics, and statistics a posterior; a prior is a tuple of numbers."""
 
     @property
@@ -73,9 +72,6 @@ class Model(Protocol):
 
     def component(self, prior: Numbers, statistics: Numbers) -> Component:
         """Return the posterior."""
-
-    def density(self, constants: FloatArray, points: FloatArray) -> FloatArray:
-        """Return densities at points (p, 1), shape (p, m), for constants of shape (number of them, m)."""
 
     def adopted(self, statistics: Mapping[str, Numbers]) -> Adopted:
         """Return the priors that a parent's statistics, of one action or more, make for a child."""

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from policies.best import Shape
 from policies.errors import InvalidInput
 from policies.posterior import ADOPTED, Adopted, Component, Numbers
 from policies.protocol import FloatArray
 from policies.settings import check_range, reward_range_of
+from policies.shapes import Shape
 
 __all__ = ["BetaModel"]
 
@@ -78,14 +78,16 @@ class BetaModel:
             middle, min(deviation, 1.0), low=middle - reach - _TAIL_LOG / a, high=middle + reach + _TAIL_LOG / b
         )
         log_integral = _log_beta(a, b)
-        return Component(shape, (a, a + b, -log_integral), log_integral - _log_beta(*prior))
+        return Component(shape, (a, a + b, 1.0, -log_integral), log_integral - _log_beta(*prior))
 
-    def density(self, constants: FloatArray, points: FloatArray) -> FloatArray:
-        """Return the densities of y."""
-        a, total, log_factor = constants
-        result: FloatArray = a * points
-        result -= total * np.logaddexp(0.0, points)
-        result += log_factor
+    @staticmethod
+    def basis(points: FloatArray, lengths: FloatArray) -> FloatArray:
+        """Return what the logarithm of every mass is a sum of, each times a constant."""
+        return np.array((points, -np.logaddexp(0.0, points), np.log(lengths), np.ones(len(points))))
+
+    def masses(self, constants: FloatArray, basis: FloatArray) -> FloatArray:
+        """Return the densities of y times the lengths."""
+        result: FloatArray = constants.dot(basis)
         np.exp(result, out=result)
         return result
 

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from policies.best import Shape
 from policies.posterior import ADOPTED, Adopted, Component, Numbers
 from policies.protocol import REWARD_RANGE, FloatArray
 from policies.settings import check_range, reward_range_of
+from policies.shapes import Shape
 
 __all__ = ["GaussianModel"]
 
@@ -91,15 +91,21 @@ class GaussianModel:
             log_evidence,
         )
 
-    def density(self, constants: FloatArray, points: FloatArray) -> FloatArray:
-        """Return the densities of the mean."""
-        middle, factor, power, log_factor = constants
-        result: FloatArray = points - middle
+    @staticmethod
+    def basis(points: FloatArray, lengths: FloatArray) -> FloatArray:
+        """Return the points and the logarithms of the lengths."""
+        return np.array((points, np.log(lengths)))
+
+    def masses(self, constants: FloatArray, basis: FloatArray) -> FloatArray:
+        """Return the densities of the mean times the lengths."""
+        middle, factor, power, log_factor = constants.T[:, :, None]
+        result: FloatArray = basis[0] - middle
         result *= factor
         result *= result
         np.log1p(result, out=result)
         result *= power
         result += log_factor
+        result += basis[1]
         np.exp(result, out=result)
         return result
 

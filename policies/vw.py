@@ -137,7 +137,7 @@ class VwSpec(BaseSpec):
         plan = VwPlan(
             arguments=self.arguments(),
             epsilon=self.epsilon or 0.0,
-            has_default_updates=not self.options,
+            has_free_options=bool(self.options),
             is_regression=EXPLORATIONS[self.exploration].is_regression,
             overflows=self.exploration == "rnd",
             sums_to_one=self.exploration != "regcbopt",

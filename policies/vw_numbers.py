@@ -24,10 +24,11 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from policies.errors import StateInvalid
-from policies.features import Action, Context
+from policies.features import Action, Block, Context, Number
 from policies.outcomes import check_outcome
 from policies.protocol import FloatArray, Outcome, Policy, PolicySpec
 from policies.state import seal, unseal
+from policies.vw_policy import Vw
 
 __all__ = ["Numbers", "Standardised"]
 
@@ -37,6 +38,7 @@ _TRUSTED: Final = 10.0  # numbers after which the deviation says what an outlier
 _OUTLIER: Final = 10.0  # deviations
 _LEAST_RELATIVE_DEVIATION: Final = 1e-9  # of the mean: what is closer together may be rounding
 _MAX_NAMES: Final = 4_096  # 64 names a context, in as many kinds of contexts; the one learned longest ago goes first
+_NO_SCALES: Final[dict[str, tuple[float, float]]] = {}
 _HEAD = struct.Struct("<I")  # bytes of the numbers
 
 Sums = tuple[float, float, float]  # numbers, at most _MEMORY; their mean and variance
@@ -51,37 +53,36 @@ class Numbers:
         self._sums: dict[tuple[str, str], Sums] = {}  # by namespace and name, the one learned longest ago first
         self._scales: dict[str, dict[str, tuple[float, float]]] = {}  # by namespace, then by name
 
-    def line(self, line: str) -> str:
-        """Return a line of features with its numbers standardised."""
-        if ":" not in line:
-            return line
-        tokens = []
-        scales: dict[str, tuple[float, float]] = {}
-        for token in line.split(" "):
-            name, is_number, number = token.partition(":")
-            if is_number:
-                scale = scales.get(name)
-                if scale is not None:
-                    value = (float(number) - scale[0]) * scale[1]
-                    value = value if -_LARGEST < value < _LARGEST else math.copysign(_LARGEST, value)
-                    tokens.append(f"{name}:{value:.6g}")
+    def line(self, context: Context) -> str:
+        """Return the line of a context with its numbers standardised."""
+        blocks = context.blocks or _blocks(context.line)
+        if len(blocks) == 1:
+            return self._standardised(*blocks[0])
+        return " ".join([self._standardised(tokens, numbers) for tokens, numbers in blocks])
+
+    def _standardised(self, tokens: list[str], numbers: list[Number]) -> str:
+        """Return the text of a namespace."""
+        scales = self._scales.get(tokens[0], _NO_SCALES)
+        tokens = tokens.copy()
+        n_dropped = 0
+        for place, name, number in numbers:
+            scale = scales.get(name)
+            if scale is None:
+                del tokens[place - n_dropped]
+                n_dropped += 1
                 continue
-            if token[0] == "|":
-                scales = self._scales.get(token, {})
-            tokens.append(token)
+            value = (number - scale[0]) * scale[1]
+            if not -_LARGEST < value < _LARGEST:
+                value = math.copysign(_LARGEST, value)
+            tokens[place - n_dropped] = f"{name}:{value:.6g}"
         return " ".join(tokens)
 
-    def learn(self, line: str) -> None:
-        """Take the numbers of a line in."""
-        if ":" not in line:
-            return
-        namespace = ""
-        for token in line.split(" "):
-            name, is_number, number = token.partition(":")
-            if is_number:
+    def learn(self, context: Context) -> None:
+        """Take the numbers of a context in."""
+        for tokens, numbers in context.blocks or _blocks(context.line):
+            namespace = tokens[0]
+            for _, name, number in numbers:
                 self._set(namespace, name, _moved(self._sums.pop((namespace, name), None), float(number)))
-            elif token[0] == "|":
-                namespace = token
         while len(self._sums) > _MAX_NAMES:
             namespace, name = next(iter(self._sums))
             del self._sums[namespace, name]
@@ -141,7 +142,7 @@ class Standardised:
 
     __slots__ = ("_numbers", "_policy", "_spec")
 
-    def __init__(self, spec: PolicySpec, policy: Policy) -> None:
+    def __init__(self, spec: PolicySpec, policy: Vw) -> None:
         self._spec = spec
         self._policy = policy
         self._numbers = Numbers()
@@ -158,14 +159,14 @@ class Standardised:
 
     def probabilities(self, context: Context, actions: Sequence[Action]) -> FloatArray:
         """Return what would be played now: shape (n_actions,)."""
-        return self._policy.probabilities(Context(context.data, self._numbers.line(context.line)), actions)
+        return self._policy.probabilities_of(self._numbers.line(context), actions)
 
     def learn(self, outcome: Outcome) -> None:
         """Take one outcome in."""
         check_outcome(outcome, self.reward_range)  # before anything changes
         context = outcome.context
-        self._numbers.learn(context.line)
-        seen = Context(context.data, self._numbers.line(context.line))
+        self._numbers.learn(context)
+        seen = Context(context.data, self._numbers.line(context))
         self._policy.learn(Outcome(seen, outcome.actions, outcome.chosen, outcome.propensity, outcome.reward))
 
     def adopt(self, parent: Policy) -> None:
@@ -204,6 +205,20 @@ def _moved(sums: Sums | None, number: float) -> Sums:
     n = min(n + 1.0, _MEMORY)
     step = deviation / n
     return n, mean + step, variance + (deviation * (deviation - step) - variance) / n
+
+
+def _blocks(line: str) -> list[Block]:
+    """Return what a line is joined from."""
+    blocks: list[Block] = []
+    for token in line.split(" "):
+        if token[0] == "|":
+            blocks.append(([], []))
+        tokens, numbers = blocks[-1]
+        name, is_number, number = token.partition(":")
+        if is_number:
+            numbers.append((len(tokens), name, float(number)))
+        tokens.append(token)
+    return blocks
 
 
 def _checked(row: Any) -> tuple[tuple[str, str], Sums]:

@@ -18,6 +18,7 @@ from typing import Any, Final
 from vowpalwabbit import Workspace
 
 from policies.errors import StateInvalid
+from policies.vw_parsed import ParsedActions
 
 __all__ = ["RawVw"]
 
@@ -42,7 +43,7 @@ class RawVw:
         VW refuses the model.
     """
 
-    __slots__ = ("_finish", "_learn", "_parse", "_predict", "_workspace")
+    __slots__ = ("_finish", "_learn", "_parse", "_parsed", "_predict", "_workspace")
 
     def __init__(self, arguments: str, *, model: bytes | None = None) -> None:
         workspace = _started(arguments, _FIRST_SEED) if model is None else _loaded(arguments, model)
@@ -51,6 +52,7 @@ class RawVw:
         self._predict: Any = workspace.predict_multi
         self._learn: Any = workspace.learn_multi
         self._finish: Any = workspace._finish_example_multi_ex  # noqa: SLF001 - see above
+        self._parsed = ParsedActions(self._parse, self._predict, self._finish)
 
     def predict(self, text: str) -> list[float]:
         """Return the scores of the action lines of `text`, in their order."""
@@ -61,6 +63,14 @@ class RawVw:
         finally:
             self._finish(examples)
         return scores
+
+    def predict_actions(self, shared: str, lines: list[str]) -> list[float]:
+        """Return what `predict` returns for a context and actions, sooner where VW has parsed those actions before.
+
+        Not for free options, which may make VW change what it predicts with; see `policies.vw_parsed`.
+        """
+        scores = self._parsed.predict(shared, lines)
+        return self.predict("\n".join([shared, *lines])) if scores is None else scores
 
     def learn(self, text: str) -> None:
         """Learn from `text`, one action line of which carries a label."""

@@ -99,15 +99,14 @@ class Reader:
         if not 1 <= len(parts) <= self._actions_at_most:
             detail = f"must hold 1 to {self._actions_at_most} actions, not {len(parts)}"
             raise InvalidInput("action_count", "actions", detail)
-        young = self._young
-        actions: list[Action] = []
-        for part in parts:
-            key = bytes(part)
-            actions.append(young.get(key) or self._read(key, len(actions)))
+        try:
+            actions = tuple(map(self._young.__getitem__, map(bytes, parts)))
+        except KeyError:
+            actions = tuple([self._read(bytes(part), index) for index, part in enumerate(parts)])
         if len({action.id for action in actions}) != len(actions):
             index = _first_repeated(actions)
             raise InvalidInput("duplicate_action", f"actions[{index}].id", f"{actions[index].id!r} comes twice")
-        return tuple(actions)
+        return actions
 
     def slots(self, raw: msgspec.Raw) -> tuple[AskedSlot, ...]:
         """Return the slots that a JSON list describes.
@@ -141,6 +140,9 @@ class Reader:
             raise self._exact(error, part, f"slots[{position}]") from None
 
     def _read(self, key: bytes, index: int) -> Action:
+        action = self._young.get(key)
+        if action is not None:
+            return action
         action = self._old.get(key)
         if action is None:
             try:

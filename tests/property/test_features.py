@@ -13,6 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from policies import Action, Context, InvalidInput, Limits, Slot
+from policies.vw_numbers import Numbers
 
 Feature = tuple[tuple[str, ...], str, int | None, str | None]  # namespace, name, place in a list, string value
 
@@ -186,6 +187,34 @@ def test_the_limit_on_features_holds(data: dict[str, Any], n_features: int) -> N
         Context.of(data, limits=limits)
 
     assert fits or (caught is not None and caught.value.code == "too_many_features")
+
+
+@given(data=VALID, seen=st.lists(VALID, max_size=4))
+@example(data={"a": 1, "b": 2.5, "c": 0, "d": "x"}, seen=[{"a": 2, "c": 1}, {"a": 4, "c": 3}])
+@example(data={"u": {"v": [1, 2], "w": [{"a": 1}]}, "b": 2}, seen=[{"u": {"v": [3]}}, {"u": {"v": [5]}}])
+def test_numbers_are_the_same_from_the_context_and_from_its_line(
+    data: dict[str, Any], seen: list[dict[str, Any]]
+) -> None:
+    """What a context was made of and what its line says are learned from alike, and are standardised alike."""
+    made, read_back = Numbers(), Numbers()
+    for each in (*seen, data):
+        context = Context.of(each, limits=ROOMY)
+        made.learn(context)
+        read_back.learn(Context(each, context.line))
+
+    context = Context.of(data, limits=ROOMY)
+
+    assert made.dumps() == read_back.dumps()
+    assert made.line(context) == read_back.line(Context(data, context.line))
+    assert Context.of(data, limits=ROOMY) == context
+
+
+@given(data=VALID)
+def test_features_are_counted_as_the_line_has_them(data: dict[str, Any]) -> None:
+    """The count needs no line, and is what the line would give."""
+    context = Context.of(data, limits=ROOMY)
+
+    assert context.n_features == context.line.count(" ")
 
 
 def n_namespaces(data: dict[str, Any]) -> int:

@@ -235,6 +235,72 @@ def test_a_remembered_action_keeps_its_features() -> None:
     assert (again.features, again.line) == ({"price": 1.5}, "|a %id=remembered price:1.5")
 
 
+def test_an_object_inside_another_is_remembered_as_it_was() -> None:
+    """Actions with lists and objects are remembered, too, and what a caller does to those changes none of them."""
+    mine: dict[str, Any] = {"tags": ["a"], "size": {"cm": 3}}
+    first = Action.of("nested", mine)
+    mine["tags"].append("b")
+    mine["size"]["cm"] = 4
+
+    again = Action.of("nested", {"tags": ["a"], "size": {"cm": 3}})
+
+    assert again is first
+    assert again.features == {"tags": ["a"], "size": {"cm": 3}}
+    assert Action.of("nested", mine).line == "|a %id=nested tags=a tags=b |a.size cm:4"
+
+
+@pytest.mark.parametrize("value", [object(), {1, 2}, b"bytes", 1j, float("inf"), ("a",)], ids=repr)
+def test_what_json_does_not_hold_is_refused_every_time(value: Any) -> None:
+    """What cannot be looked up among the remembered actions, or never gets there, is refused by its name."""
+    for _ in range(2):
+        with pytest.raises(InvalidInput) as caught:
+            Action.of("k", {"x": value})
+
+        assert caught.value.field == "features.x"
+
+
+def test_an_object_that_holds_itself_is_refused() -> None:
+    """It is too deep to look up, and too deep."""
+    mine: dict[str, Any] = {}
+    mine["x"] = mine
+
+    with pytest.raises(InvalidInput) as caught:
+        Action.of("k", mine)
+
+    assert caught.value.code == "too_deep"
+
+
+def test_the_memory_of_ids_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ever new ids are written right, while only so many, and no long one, are kept."""
+    monkeypatch.setattr(features, "_MEMO_ENTRIES", 5)
+
+    for i in range(20):
+        assert Action.of(f"n {i}").line == f"|a %id=n%20{i}"
+    Action.of("x" * 200)
+
+    assert len(features._IDS) <= 5
+    assert all(len(each) <= 100 for each in features._IDS)
+
+
+def test_contexts_are_equal_that_came_and_read_alike() -> None:
+    """Whether the line was written already, or was all there ever was, makes no difference."""
+    data = {"x": 1, "y": {"z": True}}
+    context = Context.of(data)
+
+    assert context == Context(data, "|s x:1 |s.y z")
+    assert context != Context(data, "|s x:1")
+    assert context != Context.of({"x": 1, "y": {"z": True, "w": None}})
+    assert context != "|s x:1 |s.y z"
+
+
+def test_features_are_counted_without_writing_the_line() -> None:
+    """A context holds as many as its line has spaces, with a slot's as without."""
+    context = Context.of({"x": 1, "y": {"z": True}})
+
+    assert context.n_features == context.line.count(" ") == 3
+    assert context.at_slot(Slot.of("top", position=0)).n_features == 6
+
+
 def test_a_remembered_action_obeys_the_limits_of_the_call() -> None:
     """What was fine under one set of limits is checked again under another."""
     Action.of("limited", {"x": 100, "y": 1})
@@ -274,8 +340,9 @@ def test_a_flat_object_is_written_as_a_nested_one_would_be() -> None:
     for _ in range(500):
         data = {chance.choice(names): chance.choice(values) for _ in range(chance.randrange(6))}
 
-        assert Context.of(data).line == features._encode(data, "|s", "", Limits())
-        assert Action.of("k", data).line == features._encode(data, "|a", "%id=k", Limits())
+        context, long_way = Context.of(data), Context(data, blocks=features._encode(data, "|s", "", Limits()))
+        assert (context, context.blocks) == (long_way, long_way.blocks)
+        assert Action.of("k", data).line == features._joined(features._encode(data, "|a", "%id=k", Limits()))
 
 
 def test_an_action_without_an_id_is_its_features() -> None:

@@ -100,7 +100,7 @@ def test_before_its_first_outcome_a_child_believes_its_parent_by_four_fifths() -
 
     first, second = known.components
     assert first[:2] == pytest.approx((1.0, 5.0))
-    assert first[2] == pytest.approx(math.log(0.2) - math.log(math.gamma(4) / math.gamma(5)))
+    assert first[-1] == pytest.approx(math.log(0.2) - math.log(math.gamma(4) / math.gamma(5)))
     assert second[:2] == pytest.approx((0.094 * 20, 20.0))
     assert [constants[:2] for constants in unknown.components] == [pytest.approx((1.0, 5.0))]
 
@@ -114,9 +114,9 @@ def test_the_prior_that_foretold_the_rewards_gains() -> None:
     first, second = child._posterior("a").components
 
     log_beta = math.lgamma(4) + math.lgamma(4) - math.lgamma(8)
-    assert first[2] + log_beta == pytest.approx(math.log(general / (general + parents)))
+    assert first[-1] + log_beta == pytest.approx(math.log(general / (general + parents)))
     log_beta = math.lgamma(4.88) + math.lgamma(18.12) - math.lgamma(23)
-    assert second[2] + log_beta == pytest.approx(math.log(parents / (general + parents)))
+    assert second[-1] + log_beta == pytest.approx(math.log(parents / (general + parents)))
 
 
 def test_the_gaussian_evidence_is_that_of_predicting_one_reward_after_the_other() -> None:

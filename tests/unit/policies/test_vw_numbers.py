@@ -18,8 +18,13 @@ def taught(*lines: str) -> Numbers:
     """Return what learned some lines."""
     numbers = Numbers()
     for line in lines:
-        numbers.learn(line)
+        numbers.learn(Context({}, line))
     return numbers
+
+
+def line_of(numbers: Numbers, line: str) -> str:
+    """Return a line as VW gets it."""
+    return numbers.line(Context({}, line))
 
 
 def outcome(age: float, *, chosen: int = 0, reward: float = 0.0) -> Outcome:
@@ -34,9 +39,9 @@ def test_deviations_from_the_mean() -> None:
     """Of 2, 4, 6 the mean is 4 and the deviation √(8/3): 6 becomes 1.22474 and 4 becomes 0."""
     numbers = taught("|s x:2 os=ios", "|s x:4", "|s x:6")
 
-    assert numbers.line("|s os=ios x:6 new") == "|s os=ios x:1.22474 new"
-    assert numbers.line("|s x:4") == "|s x:0"
-    assert float(numbers.line("|s x:2").split(":")[1]) == pytest.approx(-2 / math.sqrt(8 / 3), abs=1e-5)
+    assert line_of(numbers, "|s os=ios x:6 new") == "|s os=ios x:1.22474 new"
+    assert line_of(numbers, "|s x:4") == "|s x:0"
+    assert float(line_of(numbers, "|s x:2").split(":")[1]) == pytest.approx(-2 / math.sqrt(8 / 3), abs=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -50,7 +55,7 @@ def test_without_numbers(line: str) -> None:
     """A line without numbers stays as it is, and nothing is kept of it."""
     numbers = taught(line)
 
-    assert numbers.line(line) == line
+    assert line_of(numbers, line) == line
     assert numbers.dumps() == b"[]"
 
 
@@ -58,29 +63,29 @@ def test_nothing_where_nothing_is_known() -> None:
     """A number never seen, or always the same, says nothing and is left out."""
     numbers = taught("|s year:2024", "|s year:2024")
 
-    assert numbers.line("|s os=ios year:2024 height:3") == "|s os=ios"
+    assert line_of(numbers, "|s os=ios year:2024 height:3") == "|s os=ios"
 
 
 def test_rounding_is_no_deviation() -> None:
     """Numbers that differ by rounding alone count as the same."""
     numbers = taught("|s x:1000000000.0", "|s x:1000000000.0000001")
 
-    assert numbers.line("|s x:1000000000.0") == "|s"
+    assert line_of(numbers, "|s x:1000000000.0") == "|s"
 
 
 def test_cut_off() -> None:
     """What lies far out is cut off at four deviations."""
     numbers = taught("|s x:0", "|s x:1")
 
-    assert numbers.line("|s x:1000000000.0") == "|s x:4"
-    assert numbers.line("|s x:-1000000000.0") == "|s x:-4"
+    assert line_of(numbers, "|s x:1000000000.0") == "|s x:4"
+    assert line_of(numbers, "|s x:-1000000000.0") == "|s x:-4"
 
 
 def test_one_outlier_flattens_nothing() -> None:
     """After twenty numbers of 0 and 1 a single 1e9 leaves 0 and 1 a deviation apart."""
     numbers = taught(*(f"|s x:{i % 2}" for i in range(20)), "|s x:1000000000.0")
 
-    zero, one = (float(numbers.line(f"|s x:{i}").split(":")[1]) for i in (0, 1))
+    zero, one = (float(line_of(numbers, f"|s x:{i}").split(":")[1]) for i in (0, 1))
 
     assert one - zero > 0.7
 
@@ -91,14 +96,14 @@ def test_recent_numbers_count_most() -> None:
     xs = [*rng.normal(0, 1, 1_000).tolist(), *rng.normal(100, 1, 5_000).tolist()]
     numbers = taught(*(f"|s x:{x!r}" for x in xs))
 
-    assert abs(float(numbers.line("|s x:100").split(":")[1])) < 0.5
+    assert abs(float(line_of(numbers, "|s x:100").split(":")[1])) < 0.5
 
 
 def test_namespaces_apart() -> None:
     """The same name in two namespaces is two numbers."""
     numbers = taught("|s x:0 |s.user x:100", "|s x:1 |s.user x:200")
 
-    assert numbers.line("|s x:1 |s.user x:100") == "|s x:1 |s.user x:-1"
+    assert line_of(numbers, "|s x:1 |s.user x:100") == "|s x:1 |s.user x:-1"
 
 
 def test_bounded() -> None:
@@ -106,10 +111,10 @@ def test_bounded() -> None:
     numbers = taught("|s first:0", "|s first:1", "|t second:0", "|t second:1", "|s first:0")
 
     for i in range(4_095):
-        numbers.learn(f"|s x{i}:1")
+        numbers.learn(Context({}, f"|s x{i}:1"))
 
-    assert numbers.line("|s first:0") != "|s"
-    assert numbers.line("|t second:0") == "|t"
+    assert line_of(numbers, "|s first:0") != "|s"
+    assert line_of(numbers, "|t second:0") == "|t"
     assert len(json.loads(numbers.dumps())) == 4_096
 
 
@@ -123,9 +128,9 @@ def test_state_goes_on() -> None:
     loaded.loads(numbers.dumps())
 
     for one in (numbers, loaded):
-        one.learn("|s x:7 y:3")
+        one.learn(Context({}, "|s x:7 y:3"))
     assert loaded.dumps() == numbers.dumps()
-    assert loaded.line("|s x:1 y:2 other:1") == numbers.line("|s x:1 y:2 other:1")
+    assert line_of(loaded, "|s x:1 y:2 other:1") == line_of(numbers, "|s x:1 y:2 other:1")
 
 
 @pytest.mark.parametrize(
