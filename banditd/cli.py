@@ -12,7 +12,9 @@ import uvloop
 from banditd import demo, logs
 from banditd.build import banditd_version
 from banditd.config import Config, check_exposure, load_config, render
-from banditd.errors import ConfigError
+from banditd.errors import ConfigError, JournalCorrupt, JournalUnavailable
+from banditd.evaluating import export, verify
+from banditd.evaluating.errors import EvaluatingError
 from banditd.server import EXIT_CONFIG, serve
 
 __all__ = ["main"]
@@ -23,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         code: int = options.run(options)
-    except ConfigError as error:
+    except (ConfigError, EvaluatingError, JournalCorrupt, JournalUnavailable) as error:
         print(f"banditd: {f'{error.field}: ' if error.field else ''}{error.detail}", file=sys.stderr)
         return EXIT_CONFIG
     except KeyboardInterrupt:
@@ -51,6 +53,14 @@ def _parser() -> argparse.ArgumentParser:
     check = actions.add_parser("check", help="check a file and show what is in force with it")
     check.add_argument("file", type=Path, nargs="?", metavar="FILE")
     check.set_defaults(run=_check)
+
+    exporting = commands.add_parser("export", help="write decisions and their rewards for other tools")
+    export.add_arguments(exporting)
+    exporting.set_defaults(run=export.main)
+
+    verifying = commands.add_parser("verify", help="fold the journal again and check every decision in it")
+    verify.add_arguments(verifying)
+    verifying.set_defaults(run=verify.main)
 
     demonstration = commands.add_parser("demo", help="watch policies learn from real data")
     demo.add_arguments(demonstration)

@@ -20,7 +20,7 @@ from banditd.journal.commands import Activate, Answer, GetDecision
 from banditd.journal.ledger import Ledger, Moment, unknown_lane
 from banditd.journal.protocol import Activated, Aggregate, NewDecision, NewReward, Recorded, Rewarded, RewardRule
 
-__all__ = ["Joiner"]
+__all__ = ["Joiner", "reward_of"]
 
 _CLOSE_AT_MOST: Final = 512  # outcomes of windows closed in one transaction, so that no reply waits for thousands
 _CLOSE_BYTES: Final = 1 << 22  # of their decisions, which are pushed to every worker
@@ -153,16 +153,16 @@ class Joiner:
                 kept: _Kept = self._rows(_COUNTED, decision_id)
                 body = self._body(decision_id)
                 for slot in range(n_slots):
-                    rewards = [reward for reward, _ in _counting(kept, slot, rule)]
-                    if rewards and _made_at_once(rule):
-                        continue  # they made the outcome when they came, or when the decision was activated
+                    reward, rewarded = reward_of(kept, slot, rule)
+                    if rewarded and _made_at_once(rule):
+                        continue  # it made the outcome when it came, or when the decision was activated
                     self._ledger.add_outcome(
                         lane_id,
                         decision_id=decision_id,
                         event_id=event_id,
                         slot=slot,
-                        reward=_aggregate(rewards, rule.aggregate) if rewards else rule.default,
-                        rewarded=bool(rewards),
+                        reward=reward,
+                        rewarded=rewarded,
                         body=body,
                         clock_us=now.clock_us,
                     )
@@ -209,6 +209,18 @@ class Joiner:
 
     def _rows(self, sql: str, *bindings: object) -> list[Any]:
         return self._cursor.execute(sql, bindings).fetchall()
+
+
+def reward_of(kept: _Kept, slot: int, rule: RewardRule) -> tuple[float, bool]:
+    """Return the reward of a slot's outcome, and whether any came for it.
+
+    Parameters
+    ----------
+    kept
+        The counted rewards of the decision in the order they came: slot, reward, reward id.
+    """
+    rewards = [reward for reward, _ in _counting(kept, slot, rule)]
+    return (_aggregate(rewards, rule.aggregate), True) if rewards else (rule.default, False)
 
 
 def _made_at_once(rule: RewardRule) -> bool:

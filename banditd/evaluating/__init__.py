@@ -1,0 +1,1 @@
+"""The journal as a log to be evaluated, exported and verified; read only, and while a server runs too."""
