@@ -13,7 +13,7 @@ from banditd import demo, logs
 from banditd.build import banditd_version
 from banditd.config import Config, check_exposure, load_config, render
 from banditd.errors import ConfigError, JournalCorrupt, JournalUnavailable
-from banditd.evaluating import export, verify
+from banditd.evaluating import export, replay, verify
 from banditd.evaluating.errors import EvaluatingError
 from banditd.server import EXIT_CONFIG, serve
 
@@ -57,6 +57,10 @@ def _parser() -> argparse.ArgumentParser:
     exporting = commands.add_parser("export", help="write decisions and their rewards for other tools")
     export.add_arguments(exporting)
     exporting.set_defaults(run=export.main)
+
+    replaying = commands.add_parser("replay", help="say what other policies would have earned")
+    replay.add_arguments(replaying)
+    replaying.set_defaults(run=replay.main)
 
     verifying = commands.add_parser("verify", help="fold the journal again and check every decision in it")
     verify.add_arguments(verifying)

@@ -45,6 +45,11 @@ class Batch:
         result: FloatArray = self.target / self.propensities
         return result
 
+    @property
+    def reach(self) -> tuple[float, float] | None:
+        """The largest target probability and the least propensity, whose ratio no weight should exceed; None if empty."""
+        return (float(self.target.max()), float(self.propensities.min())) if len(self) else None
+
     def __len__(self) -> int:
         return len(self.rewards)
 

@@ -29,3 +29,7 @@ class InvalidLog(ReplayError):
         self.code = code
         self.field = field
         self.detail = detail
+
+    def __reduce__(self) -> tuple[type["InvalidLog"], tuple[str, str, str]]:
+        """Let another process raise it here."""
+        return type(self), (self.code, self.field, self.detail)

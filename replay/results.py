@@ -71,6 +71,8 @@ class Lift:
         As in `Estimate`, for candidate − baseline.
     relative
         value ÷ the baseline's mean reward; NaN if that is 0.
+    refused
+        As in `Estimate`: why the estimate of one of the two is none.
     """
 
     estimator: str
@@ -79,6 +81,7 @@ class Lift:
     upper: float
     method: str
     relative: float
+    refused: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,8 @@ import math
 import pytest
 from scipy.stats import beta  # type: ignore[import-untyped]  # scipy ships no annotations
 
-from replay import InvalidLog, clopper_pearson, empirical_bernstein, intervals
+from replay import InvalidLog, clopper_pearson, empirical_bernstein
+from replay.intervals import quantiles
 
 EXACT = 1e-9
 
@@ -74,7 +75,7 @@ def test_clopper_pearson_refuses_impossible_counts(successes: int, trials: int, 
 
 def test_a_fraction_that_does_not_converge_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """Too few steps raise instead of giving a wrong number."""
-    monkeypatch.setattr(intervals, "_FRACTION_STEPS", 3)
+    monkeypatch.setattr(quantiles, "_FRACTION_STEPS", 3)
 
     with pytest.raises(ArithmeticError, match="did not converge"):
         clopper_pearson(500, 1000)

@@ -1,0 +1,287 @@
+"""`banditd replay`: what other policies would have earned on a log, and how sure that is."""
+
+import argparse
+import importlib.util
+import os
+import sys
+import tomllib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+
+from banditd.evaluating.entries import Selection
+from banditd.evaluating.errors import ExtrasMissing, OptionInvalid
+from banditd.evaluating.options import find_store, instant
+from banditd.evaluating.output import opened
+from replay.errors import InvalidLog
+from replay.gate import Requirement, parse_requirement
+
+__all__ = ["EXIT_NOT_MET", "add_arguments", "main"]
+
+EXIT_NOT_MET: Final = 1  # a requirement; a pipeline tells it from 2, which is a mistake in the command
+
+_SQLITE_MAGIC: Final = b"SQLite format 3\0"
+_EXTRA: Final = ("jinja2", "matplotlib", "pandas", "polars", "rich", "sklearn", "zstandard")
+_WIDTH: Final = 140  # characters, where the output is no terminal that has a width
+_EVERY: Final = 1_000  # events between two lines of progress for a program
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
+    add = parser.add_argument
+    add("log", nargs="*", metavar="LOG", help='files, folders or patterns, or "-"; a store; without it, the server\'s')
+    add("--policy", action="append", default=[], metavar="NAME=SPEC", help="a candidate; docs/replay.md has the forms")
+    add("--grid", action="append", default=[], metavar="SPEC", help="a spec, or a TOML file, with lists: try them all")
+    add("--baseline", default="logged", metavar="NAME", help="what lifts are measured against (logged)")
+    add("--estimator", action="append", default=[], metavar="NAMES", help="ips, snips, dr, ...; docs/estimators.md")
+    add("--clip", type=float, metavar="W", help="of ips_clipped")
+    add("--tau", type=float, metavar="W", help="of switch_dr")
+    add("--lam", type=float, metavar="L", help="of dros and sub_gaussian")
+    add("--reward-model", default="auto", metavar="NAME", help="of dr and its kin (auto)")
+    add("--reward-range", metavar="LOW,HIGH", help="what a reward can be (0,1 if all lie in it, else as seen)")
+    add("--interval", default="auto", metavar="METHOD", help="docs/intervals.md (auto)")
+    add("--level", type=float, default=0.95, metavar="P", help="coverage of the intervals (0.95)")
+    add("--by", action="append", default=[], metavar="WHAT", help="slices: segment, day, hour, slot")
+    add("--question", default="progressive", metavar="Q", help="progressive, frozen or deployed; docs/replay.md")
+    add("--split", type=float, metavar="SHARE", help="first part of the log: of frozen (0.5), and of --grid (0.7)")
+    add("--per-segment", action="store_true", help="a policy of banditd for each segment, as a server keeps them")
+    add("--seed", type=int, default=0, metavar="N", help="of whatever is drawn (0)")
+    add("--workers", type=int, default=1, metavar="N", help="processes (1)")
+    add("--engine", choices=("local", "ray"), default="local", help="where the work runs; ray needs banditd[ray]")
+    add("--ray-address", default="auto", metavar="ADDRESS", help='of the cluster; "local" starts one (auto)')
+    add("--format", default="auto", metavar="F", help="of the log: dsjson, jsonl, obd, csv, parquet (auto)")
+    add("--mapping", metavar="FILE|TEXT", help="which column is what, such as reward=click,propensity=p,action=item")
+    add("--report", metavar="FILE", help="write one HTML page")
+    add("--json", metavar="FILE", help='write everything as JSON; "-" is standard output')
+    add("--force", action="store_true", help="replace files that are there")
+    add("--require", action="append", default=[], metavar="TEXT", help="'lift_lower > 0': exit with 1 if it is not so")
+    add("--progress-fd", type=int, metavar="FD", help=argparse.SUPPRESS)  # for the program that started this one
+    store = parser.add_argument_group("of a store")
+    which = store.add_mutually_exclusive_group()
+    which.add_argument("--config", type=Path, metavar="FILE", help="the server's TOML file")
+    which.add_argument("--store", type=Path, metavar="PATH", help="the store's SQLite file")
+    store.add_argument("--segment", default="", metavar="S", help="of this segment alone")
+    store.add_argument("--since", metavar="T", help="decisions from here on")
+    store.add_argument("--until", metavar="T", help="decisions before this time")
+
+
+def main(options: argparse.Namespace) -> int:
+    """Carry the command out; return its exit code: 1 if a requirement is not met."""
+    _need_extra()
+    try:
+        requirements = [parse_requirement(text) for text in options.require]
+        evaluation, sweep = _evaluated(options)
+        failures = [failure for one in requirements for failure in one.failures(evaluation)]
+    except InvalidLog as error:
+        raise OptionInvalid(error.code, error.detail, field=error.field) from None
+    _write(options, evaluation, sweep)
+    _show(evaluation, sweep, to_stderr=options.json == "-")
+    return _gate(requirements, failures)
+
+
+def _need_extra() -> None:
+    missing = [name for name in _EXTRA if importlib.util.find_spec(name) is None]
+    if missing:
+        detail = f"{missing[0]} is not installed: pip install 'banditd[replay]'"
+        raise ExtrasMissing("extras_missing", detail)
+
+
+def _evaluated(options: argparse.Namespace) -> tuple[Any, Any]:
+    """Return the `Evaluation`, and the `Sweep` that it confirms, if there was one."""
+    from replay.evaluate import evaluate  # noqa: PLC0415 - only with the extra
+    from replay.sweep import sweep  # noqa: PLC0415 - see above
+
+    names = [name.strip() for given in options.estimator for name in given.split(",") if name.strip()]
+    common: dict[str, Any] = {
+        "estimators": names or None,
+        "reward_model": options.reward_model,
+        "reward_range": _range(options.reward_range),
+        "interval": options.interval,
+        "level": options.level,
+        "per_segment": options.per_segment,
+        "workers": options.workers,
+        "baseline": options.baseline,
+    }
+    if options.split is not None:
+        common["split"] = options.split
+    if options.engine == "ray":
+        from replay.ray_engine import RayEngine  # noqa: PLC0415 - only with the extra `ray`
+
+        common["engine"] = RayEngine(options.ray_address, workers=options.workers)
+    policies = _policies(options.policy)
+    log = _log(options)
+    with _progress(options) as progress:
+        if options.grid:
+            _check_grid(options)
+            for table in options.grid:
+                policies |= _expanded(table)
+            swept = sweep(log, policies, progress=progress, **common)
+            return swept.confirmed, swept
+        evaluation = evaluate(
+            log,
+            policies,
+            question=options.question,
+            by=[name.strip() for given in options.by for name in given.split(",")],
+            clip=options.clip,
+            tau=options.tau,
+            lam=options.lam,
+            seed=options.seed,
+            progress=progress,
+            **common,
+        )
+        return evaluation, None
+
+
+def _check_grid(options: argparse.Namespace) -> None:
+    """Refuse what a sweep cannot do, in the place of leaving it out in silence."""
+    plain: dict[str, Any] = {"question": "progressive", "by": [], "clip": None, "tau": None, "lam": None, "seed": 0}
+    for name, default in plain.items():
+        if getattr(options, name) != default:
+            detail = "has no place beside --grid, which compares what learns as it learns"
+            raise OptionInvalid("grid_option_unused", detail, field=f"--{name}")
+
+
+def _expanded(text: str) -> dict[str, Any]:
+    """Return the candidates of a grid: an inline table, or a file with one."""
+    from replay.sweep import expand  # noqa: PLC0415 - only with the extra
+
+    try:
+        written = f"grid = {text}" if text.lstrip().startswith("{") else Path(text).read_text("utf-8")
+        table = tomllib.loads(written)
+    except OSError as error:
+        raise OptionInvalid("file_unreadable", f"{text} cannot be read: {error.strerror}", field="--grid") from None
+    except ValueError as error:
+        raise OptionInvalid("bad_table", f"is no TOML table: {error}", field="--grid") from None
+    inner = table.get("grid", table)
+    if not isinstance(inner, dict) or "kind" not in inner:
+        raise OptionInvalid("bad_table", "must be a table with a kind and lists of settings", field="--grid")
+    return dict(expand(inner))
+
+
+def _log(options: argparse.Namespace) -> Any:
+    """Open what the command names: files, or the journal of a store."""
+    from banditd.evaluating.journal_log import JournalLog  # noqa: PLC0415 - only with the extra
+    from replay.logs import open_log  # noqa: PLC0415 - only with the extra
+
+    chosen = (options.segment, options.since, options.until)
+    if options.log and not (len(options.log) == 1 and _is_store(Path(options.log[0]))):
+        if any(chosen) or options.config or options.store:
+            detail = "--config, --store, --segment, --since and --until are for a store, and LOG is none"
+            raise OptionInvalid("store_option_unused", detail, field="LOG")
+        return open_log(options.log, format=options.format, mapping=_mapping(options.mapping))
+    selection = Selection(
+        segment=options.segment,
+        since=instant(options.since, option="--since", default=float("-inf")),
+        until=instant(options.until, option="--until", default=float("inf")),
+    )
+    path = Path(options.log[0]) if options.log else find_store(options).store
+    return JournalLog(path, selection)
+
+
+def _is_store(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(len(_SQLITE_MAGIC)) == _SQLITE_MAGIC
+    except OSError:
+        return False
+
+
+def _mapping(given: str | None) -> Path | str | None:
+    return Path(given) if given is not None and "=" not in given else given
+
+
+def _policies(given: Sequence[str]) -> dict[str, str]:
+    policies: dict[str, str] = {}
+    for text in given:
+        name, equals, spec = text.partition("=")
+        if not equals or not name.strip() or not spec.strip():
+            raise OptionInvalid("invalid_policy", f"must be NAME=SPEC, not {text!r}", field="--policy")
+        if name.strip() in policies:
+            raise OptionInvalid("name_taken", f"{name.strip()!r} is given twice", field="--policy")
+        policies[name.strip()] = spec.strip()
+    return policies
+
+
+def _range(given: str | None) -> tuple[float, float] | None:
+    if given is None:
+        return None
+    try:
+        low, high = (float(part) for part in given.split(","))
+    except ValueError:
+        raise OptionInvalid("invalid_range", f"must be LOW,HIGH, not {given!r}", field="--reward-range") from None
+    return low, high
+
+
+@contextmanager
+def _progress(options: argparse.Namespace) -> Iterator[Any]:
+    """Yield what is called with the number of events so far: a bar on a terminal, lines for a program, or nothing."""
+    if options.progress_fd is not None:
+        yield _Lines(options.progress_fd)
+    elif not sys.stderr.isatty():
+        yield None
+    else:
+        from rich.console import Console  # noqa: PLC0415 - only with the extra
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn  # noqa: PLC0415 - see above
+
+        columns = (TextColumn("{task.completed:,.0f} decisions"), BarColumn(), TimeElapsedColumn())
+        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+            task = bar.add_task("replay", total=None)
+            yield lambda n: bar.update(task, completed=n)
+
+
+class _Lines:
+    """Writes a JSON line to a file descriptor now and then."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._next = 0
+
+    def __call__(self, n_events: int) -> None:
+        if n_events >= self._next:
+            self._next = n_events + _EVERY
+            os.write(self._descriptor, orjson.dumps({"events": n_events}) + b"\n")
+
+
+def _write(options: argparse.Namespace, evaluation: Any, sweep: Any) -> None:
+    from replay.views import to_plain  # noqa: PLC0415 - only with the extra
+
+    if options.report:
+        with opened(options.report, compression="none", force=options.force) as stream:
+            stream.write(evaluation.to_html().encode())
+    if options.json:
+        plain = to_plain(evaluation)
+        if sweep is not None:
+            plain["sweep"] = {"winner": sweep.winner, "n_tried": sweep.n_tried, "compared": to_plain(sweep.compared)}
+        with opened(options.json, compression="none", force=options.force) as stream:
+            stream.write(orjson.dumps(plain, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+
+
+def _show(evaluation: Any, sweep: Any, *, to_stderr: bool) -> None:
+    """Print the tables for people."""
+    from rich.console import Console  # noqa: PLC0415 - only with the extra
+
+    from replay.views.terminal import table_of  # noqa: PLC0415 - see above
+
+    console = Console(stderr=to_stderr)
+    if not console.is_terminal:
+        console.width = _WIDTH
+    if sweep is not None:
+        console.print(
+            f"The first part of the log, on which {sweep.n_tried} were compared: the best of many looks too good."
+        )
+        for part in table_of(sweep.compared):
+            console.print(part)
+        console.print("\nThe rest, which had no part in the choice:")
+    for part in table_of(evaluation):
+        console.print(part)
+
+
+def _gate(requirements: Sequence[Requirement], failures: Sequence[str]) -> int:
+    for failure in failures:
+        print(f"not met: {failure}", file=sys.stderr)
+    if requirements and not failures:
+        print(f"all {len(requirements)} requirements are met", file=sys.stderr)
+    return EXIT_NOT_MET if failures else 0
