@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import orjson
 
+import replay
 from banditd.evaluating.entries import Selection
 from banditd.evaluating.errors import ExtrasMissing, OptionInvalid
 from banditd.evaluating.options import find_store, instant
@@ -91,9 +92,6 @@ def _need_extra() -> None:
 
 def _evaluated(options: argparse.Namespace) -> tuple[Any, Any]:
     """Return the `Evaluation`, and the `Sweep` that it confirms, if there was one."""
-    from replay.evaluate import evaluate  # noqa: PLC0415 - only with the extra
-    from replay.sweep import sweep  # noqa: PLC0415 - see above
-
     names = [name.strip() for given in options.estimator for name in given.split(",") if name.strip()]
     common: dict[str, Any] = {
         "estimators": names or None,
@@ -118,9 +116,9 @@ def _evaluated(options: argparse.Namespace) -> tuple[Any, Any]:
             _check_grid(options)
             for table in options.grid:
                 policies |= _expanded(table)
-            swept = sweep(log, policies, progress=progress, **common)
+            swept = replay.sweep(log, policies, progress=progress, **common)
             return swept.confirmed, swept
-        evaluation = evaluate(
+        evaluation = replay.evaluate(
             log,
             policies,
             question=options.question,
@@ -146,8 +144,6 @@ def _check_grid(options: argparse.Namespace) -> None:
 
 def _expanded(text: str) -> dict[str, Any]:
     """Return the candidates of a grid: an inline table, or a file with one."""
-    from replay.sweep import expand  # noqa: PLC0415 - only with the extra
-
     try:
         written = f"grid = {text}" if text.lstrip().startswith("{") else Path(text).read_text("utf-8")
         table = tomllib.loads(written)
@@ -158,20 +154,19 @@ def _expanded(text: str) -> dict[str, Any]:
     inner = table.get("grid", table)
     if not isinstance(inner, dict) or "kind" not in inner:
         raise OptionInvalid("bad_table", "must be a table with a kind and lists of settings", field="--grid")
-    return dict(expand(inner))
+    return dict(replay.expand(inner))
 
 
 def _log(options: argparse.Namespace) -> Any:
     """Open what the command names: files, or the journal of a store."""
     from banditd.evaluating.journal_log import JournalLog  # noqa: PLC0415 - only with the extra
-    from replay.logs import open_log  # noqa: PLC0415 - only with the extra
 
     chosen = (options.segment, options.since, options.until)
     if options.log and not (len(options.log) == 1 and _is_store(Path(options.log[0]))):
         if any(chosen) or options.config or options.store:
             detail = "--config, --store, --segment, --since and --until are for a store, and LOG is none"
             raise OptionInvalid("store_option_unused", detail, field="LOG")
-        return open_log(options.log, format=options.format, mapping=_mapping(options.mapping))
+        return replay.open_log(options.log, format=options.format, mapping=_mapping(options.mapping))
     selection = Selection(
         segment=options.segment,
         since=instant(options.since, option="--since", default=float("-inf")),

@@ -9,10 +9,9 @@ import pytest
 
 from policies import parse_spec
 from policies.protocol import FloatArray, Outcome
+from replay import evaluate, sweep
 from replay.block import places_of
-from replay.evaluate import evaluate
 from replay.events import LoggedEvent
-from replay.sweep import sweep
 from tests.replay_worlds import ACTIONS, KINDS, PAYS, ListLog, make_events
 
 SPEC = {"kind": "epsilon_greedy", "epsilon": 0.1}

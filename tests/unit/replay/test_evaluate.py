@@ -10,15 +10,14 @@ import numpy as np
 import pytest
 
 from policies import parse_spec
+from replay import evaluate, expand, sweep
 from replay.block import block_of
 from replay.errors import InvalidLog
-from replay.evaluate import evaluate
 from replay.events import LoggedAction, LoggedEvent, LoggedSlot
 from replay.logs.columns import Columns
 from replay.logs.mapping import ColumnMapping
 from replay.results import Evaluation
 from replay.slicing import slice_names
-from replay.sweep import expand, sweep
 from replay.tasks import Partial, Task, here
 from tests.replay_worlds import ACTIONS, PAYS, ListLog, make_events
 

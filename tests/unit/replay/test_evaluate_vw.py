@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from vowpalwabbit import Workspace
 
+from replay import evaluate
 from replay.block import Block, block_of
 from replay.candidates import Contradiction, VwRecipe, vw_arguments
 from replay.errors import InvalidLog
-from replay.evaluate import evaluate
 from replay.logs.dsjson import DsjsonLog
 from replay.quick import Care, block_of_lines
 from replay.rejection import Rejection

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from policies.protocol import FloatArray
+from replay import evaluate
 from replay.block import Block, block_of, places_of
 from replay.errors import InvalidLog
-from replay.evaluate import evaluate
 from replay.events import LoggedEvent
 from replay.features import hashed
 from replay.models import MODELS, CrossFitted, OnlineLinear, OnlineMeans, RewardModel, chosen_rows, fold_of

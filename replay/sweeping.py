@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 
 from replay.candidates import Given
 from replay.errors import InvalidLog
-from replay.evaluate import Asking, Run, evaluated, survey
+from replay.evaluation import Asking, Run, evaluated, survey
 from replay.results import Evaluation
 from replay.tasks import Engine, Progress
 
