@@ -10,6 +10,8 @@ BanditdError
 ├── BodyTooLarge          413
 ├── UnsupportedMedia      415
 ├── Unprocessable         422  well formed, but not allowed; names the field
+├── TooMany               429  as much of this waits as may; nothing was done
+├── NotPossible           501  this server lacks what it takes
 ├── JournalUnavailable    503  retry with the same event id; the outcome is unknown
 │   └── Overloaded        503  retry with the same event id; nothing was done
 ├── CannotListen          -    the address is taken, or not ours; the start ends
@@ -32,8 +34,10 @@ __all__ = [
     "JournalUnavailable",
     "MethodNotAllowed",
     "NotFound",
+    "NotPossible",
     "Overloaded",
     "TooLate",
+    "TooMany",
     "Unauthenticated",
     "Unprocessable",
     "UnsupportedMedia",
@@ -109,6 +113,19 @@ class Unprocessable(BanditdError):
     """The request is well-formed JSON that breaks a rule."""
 
     status = HTTPStatus.UNPROCESSABLE_ENTITY
+
+
+class TooMany(BanditdError):
+    """As much of this waits as may; nothing was done."""
+
+    status = HTTPStatus.TOO_MANY_REQUESTS
+    retry_after_s = 10
+
+
+class NotPossible(BanditdError):
+    """The server lacks what it takes, such as a package."""
+
+    status = HTTPStatus.NOT_IMPLEMENTED
 
 
 class JournalUnavailable(BanditdError):

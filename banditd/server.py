@@ -52,7 +52,8 @@ async def serve(config: Config, *, reread: Callable[[], Config]) -> int:
         async with _journal(config) as process:
             service = Service(config, process.journal, Keyring.load_or_create(config.keyring_path))
             process.watch(service.journal_is_back)
-            async with _http(Api(service), config) as address:
+            api = Api(service)
+            async with _http(api, config) as address, api.jobs:
                 if not await _started(service, signals, process):
                     return EXIT_JOURNAL if process.failed.done() else 0
                 _settle_collector()

@@ -6,7 +6,7 @@ import hmac
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from http import HTTPStatus
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import unquote
 
 import msgspec
@@ -14,6 +14,7 @@ from aiohttp import web
 
 from banditd.api.bodies import decode, read_body
 from banditd.api.docs import CONTENT_SECURITY_POLICY, docs_asset, docs_page
+from banditd.api.evaluations import EVALUATIONS, Evaluations
 from banditd.api.openapi import openapi_json
 from banditd.api.problems import problem_of, problem_reply, request_id
 from banditd.api.replies import HTML, Reply
@@ -42,11 +43,6 @@ _rank_decoder = msgspec.json.Decoder(RankRequest)
 _reward_decoder = msgspec.json.Decoder(RewardRequest)
 _list_decoder = msgspec.json.Decoder(list[msgspec.Raw])
 
-_EVENTS: Final = "/v1/events/"
-_ACTIVATE: Final = "/activate"
-_SEGMENTS: Final = "/v1/segments/"
-_ASSETS: Final = "/docs/"
-
 log = get_logger()
 
 
@@ -74,10 +70,17 @@ class Api:
     ----------
     service
         What answers.
+
+    Attributes
+    ----------
+    jobs
+        The evaluations that it was asked for; who serves closes them.
     """
 
     def __init__(self, service: Service) -> None:
         self._service = service
+        self._evaluations = Evaluations(service)
+        self.jobs = self._evaluations.jobs
         self.metrics = Metrics(self._gauges)
         self._key_digests: tuple[bytes, ...] = ()
         self._keys_seen: Sequence[str] | None = None
@@ -87,6 +90,7 @@ class Api:
             "/v1/reward": _Route("reward", POST=self._reward),
             "/v1/reward/batch": _Route("reward_batch", POST=self._reward_batch),
             "/v1/segments": _Route("segments", GET=self._segments),
+            "/v1/evaluations": _Route("evaluations", POST=self._evaluations.create, GET=self._evaluations.all),
             "/healthz": _Route("healthz", open_to_all=True, GET=self._healthz),
             "/readyz": _Route("readyz", open_to_all=True, GET=self._readyz),
             "/metrics": _Route("metrics", GET=self._metrics),
@@ -95,9 +99,15 @@ class Api:
             "/docs/": _Route("docs", open_to_all=True, GET=self._to_docs),
             "/": _Route("docs", open_to_all=True, GET=self._to_docs),
         }
-        self._activate_route = _Route("activate", POST=self._activate)
-        self._segment_route = _Route("segment", GET=self._segment)
-        self._asset_route = _Route("docs", open_to_all=True, GET=self._asset)
+        # What begins and ends so; between them stands an id or a name. The first that fits is taken.
+        evaluation = _Route("evaluation", GET=self._evaluations.show, DELETE=self._evaluations.end)
+        self._patterns = (
+            ("/v1/events/", "/activate", _Route("activate", POST=self._activate)),
+            ("/v1/segments/", "", _Route("segment", GET=self._segment)),
+            (EVALUATIONS, "/report", _Route("evaluation_report", GET=self._evaluations.report)),
+            (EVALUATIONS, "", evaluation),
+            ("/docs/", "", _Route("docs", open_to_all=True, GET=self._asset)),
+        )
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request; whatever a client sends, never with a 500."""
@@ -132,12 +142,9 @@ class Api:
         route = self._exact.get(path)
         if route is not None:
             return route, ""
-        if path.startswith(_EVENTS) and path.endswith(_ACTIVATE) and len(path) >= len(_EVENTS) + len(_ACTIVATE):
-            return self._activate_route, _unquoted(path[len(_EVENTS) : -len(_ACTIVATE)])
-        if path.startswith(_SEGMENTS):
-            return self._segment_route, _unquoted(path[len(_SEGMENTS) :])
-        if path.startswith(_ASSETS):
-            return self._asset_route, _unquoted(path[len(_ASSETS) :])
+        for begin, end, route in self._patterns:
+            if path.startswith(begin) and path.endswith(end) and len(path) >= len(begin) + len(end):
+                return route, _unquoted(path[len(begin) : len(path) - len(end)])
         raise NotFound("unknown_path", "there is nothing at this path; /docs lists what there is")
 
     def _check_key(self, request: web.BaseRequest) -> None:
@@ -270,6 +277,7 @@ class Api:
                 "1 while a reload that broke off is tried again.",
                 [(None, float(self._service.keeper.unfinished is not None))],
             ),
+            *self._evaluations.gauges(),
             (
                 "reward_mean",
                 "Mean reward of a segment's outcomes.",

@@ -11,6 +11,7 @@ import msgspec
 
 from banditd.api.replies import HTML, JSON, PROBLEM
 from banditd.build import banditd_version
+from banditd.evaluating.bodies import EvaluationEnd, EvaluationInfo, EvaluationList, EvaluationRequest
 from banditd.messages import (
     Action,
     ActivateReply,
@@ -40,10 +41,13 @@ CODES: Final[Mapping[str, tuple[HTTPStatus, str]]] = {
     "unauthenticated": (HTTPStatus.UNAUTHORIZED, "API keys are configured and the request carries none of them."),
     "unknown_event": (HTTPStatus.NOT_FOUND, "No decision has this event id."),
     "unknown_segment": (HTTPStatus.NOT_FOUND, "No segment has this name."),
+    "unknown_evaluation": (HTTPStatus.NOT_FOUND, "No evaluation has this id, or it was forgotten."),
     "unknown_asset": (HTTPStatus.NOT_FOUND, "The page at `/docs` has no such file."),
     "unknown_path": (HTTPStatus.NOT_FOUND, "There is nothing at this path."),
     "method_not_allowed": (HTTPStatus.METHOD_NOT_ALLOWED, "The path takes other methods; `Allow` lists them."),
     "event_id_reused": (HTTPStatus.CONFLICT, "The event id came before with another request."),
+    "evaluation_id_reused": (HTTPStatus.CONFLICT, "The evaluation id came before with another request."),
+    "evaluation_not_done": (HTTPStatus.CONFLICT, "The evaluation has no report, yet or at all."),
     "window_closed": (HTTPStatus.GONE, "The reward window has closed, or the decision lapsed. Nothing changed."),
     "body_too_large": (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "The body is larger than `limits.body_bytes`."),
     "compressed_body": (HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "The request has a `Content-Encoding`."),
@@ -53,9 +57,10 @@ CODES: Final[Mapping[str, tuple[HTTPStatus, str]]] = {
     "duplicate_action": (HTTPStatus.UNPROCESSABLE_ENTITY, "Two actions have the same id."),
     "duplicate_slot": (HTTPStatus.UNPROCESSABLE_ENTITY, "Two slots have the same id."),
     "id_length": (HTTPStatus.UNPROCESSABLE_ENTITY, "An id is empty or longer than `limits.id_bytes` of UTF-8."),
+    "invalid_policy": (HTTPStatus.UNPROCESSABLE_ENTITY, "A candidate is no policy, or its name cannot be one."),
     "invalid_text": (HTTPStatus.UNPROCESSABLE_ENTITY, "A text is not valid UTF-8."),
     "invalid_type": (HTTPStatus.UNPROCESSABLE_ENTITY, "A feature has no meaning, such as a list of lists."),
-    "invalid_value": (HTTPStatus.UNPROCESSABLE_ENTITY, "A field is missing, unknown, or of another type."),
+    "invalid_value": (HTTPStatus.UNPROCESSABLE_ENTITY, "A field is missing, unknown, or not what it may be."),
     "mixed_list": (HTTPStatus.UNPROCESSABLE_ENTITY, "A list holds both objects and scalars."),
     "no_features": (HTTPStatus.UNPROCESSABLE_ENTITY, "An action has neither an id nor a feature."),
     "nothing_to_choose": (HTTPStatus.UNPROCESSABLE_ENTITY, "`exclude` leaves no action, or may leave none to a slot."),
@@ -72,7 +77,10 @@ CODES: Final[Mapping[str, tuple[HTTPStatus, str]]] = {
     ),
     "unknown_action": (HTTPStatus.UNPROCESSABLE_ENTITY, "`exclude` names an id that no action has."),
     "unknown_slot": (HTTPStatus.UNPROCESSABLE_ENTITY, "The decision has no slot of this id."),
+    "evaluation_queue_full": (HTTPStatus.TOO_MANY_REQUESTS, "As many evaluations wait as `evaluations.queue` allows."),
     "internal_error": (HTTPStatus.INTERNAL_SERVER_ERROR, "A fault of banditd; its log has a line with the request id."),
+    "replay_not_installed": (HTTPStatus.NOT_IMPLEMENTED, "What evaluating needs is missing: `banditd[replay]`."),
+    "store_not_embedded": (HTTPStatus.NOT_IMPLEMENTED, "The store is none that can be evaluated."),
     "not_ready": (HTTPStatus.SERVICE_UNAVAILABLE, "The server is folding its logs, or is about to end."),
     "journal_queue_full": (HTTPStatus.SERVICE_UNAVAILABLE, "Too much waits for the journal. Nothing was done."),
     "journal_late": (HTTPStatus.SERVICE_UNAVAILABLE, "The journal did not answer in time. It may have done the work."),
@@ -134,6 +142,18 @@ _RANKS: Final = {
     "segments": {**_RANK, "segments": {"default": 1.0}},
 }
 _REWARD: Final = {"event_id": _VISIT, "reward": 1.0}
+
+_EVALUATION: Final = "spring-plans"
+_EVALUATIONS: Final = {
+    "plain": {"policies": {"curious": {"kind": "epsilon_greedy", "epsilon": 0.2}}, "estimators": ["snips"]},
+    "named": {
+        "evaluation_id": _EVALUATION,
+        "policies": {"new": {"kind": "thompson"}, "plain": "uniform"},
+        "segment": "default",
+        "by": ["day"],
+        "level": 0.9,
+    },
+}
 
 _DESCRIPTION: Final = """\
 Ask which of some actions to show (`rank`), then say how good it was (`reward`). A call that failed on the way, or was
@@ -234,7 +254,7 @@ class _Operation:
     request, reply
         Names of schemas; a reply that is no JSON has its content type instead.
     codes
-        What else than 200 it can answer, beside `unauthenticated` and `internal_error`.
+        What else than `status` it can answer, beside `unauthenticated` and `internal_error`.
     needs_key
         Whether it asks for an API key where one is configured.
     """
@@ -251,6 +271,7 @@ class _Operation:
     examples: Mapping[str, Any] = field(default_factory=dict)
     parameters: Sequence[Mapping[str, Any]] = ()
     needs_key: bool = True
+    status: HTTPStatus = HTTPStatus.OK
 
 
 _NAME_PARAMETER: Final = {
@@ -274,6 +295,15 @@ _EVENT_PARAMETER: Final = {
     "description": "Id of the decision, percent-encoded.",
     "schema": {"type": "string"},
     "example": _VISIT,
+}
+
+_EVALUATION_PARAMETER: Final = {
+    "name": "evaluation_id",
+    "in": "path",
+    "required": True,
+    "description": "Id of the evaluation, percent-encoded.",
+    "schema": {"type": "string"},
+    "example": _EVALUATION,
 }
 
 _OPERATIONS: Final = (
@@ -357,6 +387,71 @@ _OPERATIONS: Final = (
         method="get",
         parameters=(_NAME_PARAMETER, _DIGEST_PARAMETER),
     ),
+    _Operation(
+        "/v1/evaluations",
+        "evaluate",
+        "evaluate",
+        "Ask what other policies would have earned",
+        "EvaluationInfo",
+        (
+            *_BODY,
+            "unknown_segment",
+            "evaluation_id_reused",
+            "invalid_value",
+            "invalid_policy",
+            *_IDS,
+            "number_not_finite",
+            "too_deep",
+            "evaluation_queue_full",
+            "replay_not_installed",
+            "store_not_embedded",
+            "not_ready",
+        ),
+        description="It is queued: `Location` says where it is found. It runs beside the server, after those asked for "
+        "before it. The same id with the same request is the evaluation that is there already.",
+        request="EvaluationRequest",
+        examples=_EVALUATIONS,
+        status=HTTPStatus.ACCEPTED,
+    ),
+    _Operation(
+        "/v1/evaluations",
+        "evaluations",
+        "evaluate",
+        "List the evaluations",
+        "EvaluationList",
+        method="get",
+    ),
+    _Operation(
+        "/v1/evaluations/{evaluation_id}",
+        "evaluation",
+        "evaluate",
+        "Look at one evaluation",
+        "EvaluationInfo",
+        ("invalid_path", "unknown_evaluation"),
+        method="get",
+        parameters=(_EVALUATION_PARAMETER,),
+    ),
+    _Operation(
+        "/v1/evaluations/{evaluation_id}",
+        "endEvaluation",
+        "evaluate",
+        "End an evaluation, or forget one that has ended",
+        "EvaluationEnd",
+        ("invalid_path", "unknown_evaluation"),
+        method="delete",
+        description="One that waits or runs is cancelled, and its process gone when this is answered.",
+        parameters=(_EVALUATION_PARAMETER,),
+    ),
+    _Operation(
+        "/v1/evaluations/{evaluation_id}/report",
+        "evaluationReport",
+        "evaluate",
+        "The report of an evaluation, as a page",
+        HTML,
+        ("invalid_path", "unknown_evaluation", "evaluation_not_done"),
+        method="get",
+        parameters=(_EVALUATION_PARAMETER,),
+    ),
     _Operation("/healthz", "healthz", "operate", "Is it alive?", "Alive", method="get", needs_key=False),
     _Operation(
         "/readyz", "readyz", "operate", "Are all logs folded?", "Ready", ("not_ready",), method="get", needs_key=False
@@ -380,6 +475,10 @@ def openapi_json() -> bytes:
         ActivateReply,
         SegmentInfo,
         SegmentList,
+        EvaluationRequest,
+        EvaluationInfo,
+        EvaluationList,
+        EvaluationEnd,
         Problem,
     )
     _, schemas = msgspec.json.schema_components(structs, ref_template=f"{_REF}{{name}}")
@@ -401,6 +500,7 @@ def openapi_json() -> bytes:
                 {"name": "decide", "description": "What to show"},
                 {"name": "learn", "description": "How good it was"},
                 {"name": "look", "description": "What has been learned"},
+                {"name": "evaluate", "description": "What else could have been earned"},
                 {"name": "operate", "description": "For those who run it"},
             ],
             "paths": paths,
@@ -425,7 +525,7 @@ def _operation(operation: _Operation) -> dict[str, Any]:
         "summary": operation.summary,
         # Nothing is asked for where no key is configured: {} means that it also goes without.
         "security": [{"key": []}, {}] if operation.needs_key else [],
-        "responses": {"200": _success(operation), **_failures(operation)},
+        "responses": {str(operation.status.value): _success(operation), **_failures(operation)},
     }
     if operation.description:
         described["description"] = operation.description
@@ -443,7 +543,11 @@ def _success(operation: _Operation) -> dict[str, Any]:
         return {"description": "Done.", "content": {JSON: {"schema": {"type": "object"}}}}
     if "/" in operation.reply:
         return {"description": "Done.", "content": {operation.reply: {"schema": {"type": "string"}}}}
-    return {"description": "Done.", "content": {JSON: {"schema": {"$ref": f"{_REF}{operation.reply}"}}}}
+    content = {JSON: {"schema": {"$ref": f"{_REF}{operation.reply}"}}}
+    if operation.status == HTTPStatus.ACCEPTED:
+        headers = {"Location": {"required": True, "description": "Where to look for it.", "schema": {"type": "string"}}}
+        return {"description": "Queued.", "headers": headers, "content": content}
+    return {"description": "Done.", "content": content}
 
 
 def _failures(operation: _Operation) -> dict[str, Any]:
@@ -462,7 +566,7 @@ def _failure(status: HTTPStatus, codes: Sequence[str]) -> dict[str, Any]:
     }
     if status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = {"required": True, "schema": {"type": text}}
-    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+    if status in {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}:
         headers["Retry-After"] = {"required": True, "description": "In seconds.", "schema": {"type": "integer"}}
     return {
         "description": "\n".join(f"- `{code}`: {CODES[code][1]}" for code in codes),

@@ -111,6 +111,7 @@ def _resolve(file: File, raw: Mapping[str, Any]) -> Config:
         limits=file.limits,
         log=file.log,
         keys=file.keys,
+        evaluations=file.evaluations,
         segments=tuple(segments),
     )
 

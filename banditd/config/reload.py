@@ -10,7 +10,7 @@ from banditd.config.values import Config
 
 __all__ = ["diff_reload", "is_reloadable", "merge_reload"]
 
-_RELOADABLE = ("server.keys", "server.keys_file", "reward", "limits", "log", "default", "segments")
+_RELOADABLE = ("server.keys", "server.keys_file", "reward", "limits", "log", "evaluations", "default", "segments")
 
 
 def diff_reload(old: Config, new: Config) -> tuple[list[str], list[str]]:

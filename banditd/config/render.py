@@ -47,6 +47,7 @@ def effective(config: Config) -> dict[str, Any]:
         "limits": _table(config.limits),
         "log": _table(config.log),
         "keys": _table(config.keys),
+        "evaluations": _table(config.evaluations),
         "default": {key: default[key] for key in ("policy", "pooling", "reward")},
         "segments": segments,
     }

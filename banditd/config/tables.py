@@ -15,6 +15,7 @@ __all__ = [
     "ApiKey",
     "DefaultSegmentTable",
     "Duration",
+    "EvaluationsTable",
     "File",
     "KeysTable",
     "LimitsTable",
@@ -110,6 +111,15 @@ class LogTable(Struct, frozen=True, forbid_unknown_fields=True):
     requests: bool = False
 
 
+class EvaluationsTable(Struct, frozen=True, forbid_unknown_fields=True):
+    """What evaluations that are asked for over HTTP may take."""
+
+    queue: Annotated[int, Meta(ge=1, le=1_000)] = 8
+    keep: Annotated[int, Meta(ge=1, le=1_000)] = 20
+    memory_mib: Annotated[int, Meta(ge=256, le=1_048_576)] = 2_048
+    deadline_s: Duration = field(default=3_600.0, name="deadline")
+
+
 class KeysTable(Struct, frozen=True, forbid_unknown_fields=True):
     """Where the secret keys of draws and pseudonyms are kept."""
 
@@ -143,5 +153,6 @@ class File(Struct, frozen=True, forbid_unknown_fields=True):
     limits: LimitsTable = LimitsTable()
     log: LogTable = LogTable()
     keys: KeysTable = KeysTable()
+    evaluations: EvaluationsTable = EvaluationsTable()
     default: DefaultSegmentTable = field(default_factory=DefaultSegmentTable)
     segments: tuple[SegmentTable, ...] = ()

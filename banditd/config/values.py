@@ -5,7 +5,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from banditd.config.tables import KeysTable, LimitsTable, LogTable, ServerTable, StoreTable
+from banditd.config.tables import EvaluationsTable, KeysTable, LimitsTable, LogTable, ServerTable, StoreTable
 from banditd.errors import ConfigError
 from banditd.journal.protocol import Pooling, RewardRule
 from banditd.segments.rules import Rule
@@ -57,6 +57,7 @@ class Config:
     limits: LimitsTable
     log: LogTable
     keys: KeysTable
+    evaluations: EvaluationsTable
     segments: tuple[Segment, ...]
 
     def pooled(self) -> dict[str, Pooling]:

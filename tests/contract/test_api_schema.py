@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from tests.api_client import Client, ServerProcess
 
 SETTINGS = Path(__file__).with_name("schemathesis.toml")
-POSTS = ["/v1/rank", "/v1/rank/batch", "/v1/reward", "/v1/reward/batch", "/v1/events/x/activate"]
+POSTS = ["/v1/rank", "/v1/rank/batch", "/v1/reward", "/v1/reward/batch", "/v1/events/x/activate", "/v1/evaluations"]
 GOOD = {"actions": [{"id": "a", "features": {"x": 1}}, {"id": "b"}], "context": {"y": "z"}}
 
 numbers = st.integers() | st.floats() | st.sampled_from([10**30, -(10**400), 1e308, 5e-324, -0.0, 2**63, 2**64, 1e9])

@@ -16,6 +16,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from banditd import errors, messages
 from banditd.api.openapi import CODES, openapi_json
 from banditd.errors import BanditdError
+from banditd.evaluating import bodies
 
 ROOT = Path(__file__).parents[2]
 SPEC: dict[str, Any] = json.loads(openapi_json())
@@ -26,6 +27,8 @@ RAISING = (
     *(ROOT / "banditd" / "api").glob("*.py"),
     ROOT / "banditd" / "service.py",
     ROOT / "banditd" / "deciding.py",
+    ROOT / "banditd" / "evaluating" / "asking.py",
+    ROOT / "banditd" / "evaluating" / "jobs.py",
     ROOT / "banditd" / "segments" / "hot.py",
     ROOT / "banditd" / "segments" / "keeper.py",
     ROOT / "banditd" / "segments" / "reading.py",
@@ -95,6 +98,11 @@ def test_document_has_every_call() -> None:
         ("/v1/events/{event_id}/activate", "post"),
         ("/v1/segments", "get"),
         ("/v1/segments/{name}", "get"),
+        ("/v1/evaluations", "post"),
+        ("/v1/evaluations", "get"),
+        ("/v1/evaluations/{evaluation_id}", "get"),
+        ("/v1/evaluations/{evaluation_id}", "delete"),
+        ("/v1/evaluations/{evaluation_id}/report", "get"),
         ("/healthz", "get"),
         ("/readyz", "get"),
         ("/metrics", "get"),
@@ -120,6 +128,8 @@ def test_every_schema_is_used() -> None:
         messages.RankReply,
         messages.RankedSlot,
         messages.Problem,
+        bodies.EvaluationRequest,
+        bodies.EvaluationInfo,
     ],
     ids=lambda struct: struct.__name__,
 )
@@ -134,7 +144,12 @@ def test_schema_has_the_fields_of_its_struct(struct: type[msgspec.Struct]) -> No
 
 
 @pytest.mark.parametrize(
-    ("path", "struct"), [("/v1/rank", messages.RankRequest), ("/v1/reward", messages.RewardRequest)]
+    ("path", "struct"),
+    [
+        ("/v1/rank", messages.RankRequest),
+        ("/v1/reward", messages.RewardRequest),
+        ("/v1/evaluations", bodies.EvaluationRequest),
+    ],
 )
 def test_examples_decode(path: str, struct: type[msgspec.Struct]) -> None:
     """What is shown as an example is what the struct decodes."""
