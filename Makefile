@@ -34,7 +34,7 @@ serve: $(VENV)/.run ## serve on 127.0.0.1:8080 (PORT=9000, ARGS="--config bandit
 demo: $(VENV)/.demo ## watch it learn from real data (ARGS="obd")
 	@exec $(BIN)/banditd demo $(ARGS)
 
-replay: $(VENV)/.replay ## evaluate policies on a log (ARGS="log.json.gz --policy 'new={kind=\"vw\"}'")
+replay: $(VENV)/$(if $(findstring engine ray,$(ARGS)),.ray,.replay) ## evaluate policies on a log (ARGS="log.json.gz --policy 'new={kind=\"vw\"}'")
 	@exec $(BIN)/banditd replay $(ARGS)
 
 test: $(VENV)/.dev ## run the tests (ARGS="-m unit", COVERAGE=1)
@@ -75,6 +75,7 @@ lock: $(VENV)/.made ## write the locked requirements again (ARGS=--upgrade for n
 	@$(LOCK) --output-file requirements/dev.txt --extra test pyproject.toml requirements/build.in
 	@$(LOCK) --output-file requirements/demo.txt --constraint requirements/dev.txt --extra demo pyproject.toml
 	@$(LOCK) --output-file requirements/replay.txt --constraint requirements/dev.txt --extra replay pyproject.toml
+	@$(LOCK) --output-file requirements/ray.txt --constraint requirements/dev.txt --extra ray pyproject.toml
 	@$(LOCK) --output-file requirements/run.txt --constraint requirements/dev.txt pyproject.toml
 	@$(LOCK) --output-file requirements/bench.txt --constraint requirements/dev.txt --extra bench pyproject.toml
 	@$(LOCK) --output-file requirements/data.txt --no-deps requirements/data.in
@@ -107,11 +108,16 @@ $(VENV)/.replay: $(VENV)/.run requirements/replay.txt
 	@$(INSTALL) --requirement requirements/replay.txt
 	@touch $@
 
+$(VENV)/.ray: $(VENV)/.replay requirements/ray.txt
+	@echo 'Installing what a Ray cluster needs into $(VENV) (once; about 90 MB) ...'
+	@$(INSTALL) --requirement requirements/ray.txt
+	@touch $@
+
 $(VENV)/.dev: $(VENV)/.made requirements/dev.txt pyproject.toml
-	@echo 'Installing what the tests need into $(VENV) (once; about 130 MB) ...'
+	@echo 'Installing what the tests need into $(VENV) (once; about 220 MB) ...'
 	@$(INSTALL) --requirement requirements/dev.txt
 	@$(INSTALL_SELF)
-	@touch $(VENV)/.run $(VENV)/.demo $(VENV)/.replay $@
+	@touch $(VENV)/.run $(VENV)/.demo $(VENV)/.replay $(VENV)/.ray $@
 
 # The libraries that the benches compare with, and what those need, stay out of the environment that tests run in.
 $(VENV)/.bench: $(VENV)/.run requirements/bench.txt requirements/data.txt

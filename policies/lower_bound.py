@@ -48,24 +48,23 @@ class LowerBound:
     def value(self, alpha: float, *, least: float) -> float:
         """Return the bound; `least` if nothing better is known."""
         threshold = -math.log(alpha)
-        if not self.n or self._log_wealth(least) <= threshold:
-            return least
-        low, high = least, self.scaled / self.inverse
-        while True:
-            middle = (low + high) / 2
-            if middle in (low, high):
-                return low
-            if self._log_wealth(middle) > threshold:
-                low = middle
-            else:
-                high = middle
+        mean = least
+        while self.n:  # Newton's steps: what has been won is convex in the mean and falls, so none of them goes too far
+            won, slope = self._log_wealth(mean)
+            step = (threshold - won) / slope
+            if won <= threshold or not mean + step > mean:
+                break
+            mean += step
+        return mean
 
     def dumps(self) -> tuple[int, float, float, float]:
         """Return the four numbers."""
         return self.n, self.scaled, self.inverse, self.squares
 
-    def _log_wealth(self, mean: float) -> float:
-        """Return the logarithm of what has been won by now from betting that the mean is above `mean`."""
+    def _log_wealth(self, mean: float) -> tuple[float, float]:
+        """Return the logarithm of what has been won from betting that the mean is above `mean`, and its derivative."""
         exponents = _BETS * (self.scaled - mean * self.inverse) - _PENALTIES * self.squares
         most = float(exponents.max())
-        return most + _LOG_PRIOR + math.log(float(np.exp(exponents - most).sum()))
+        shares = np.exp(exponents - most)
+        total = float(shares.sum())
+        return most + _LOG_PRIOR + math.log(total), -self.inverse * float(_BETS @ shares) / total

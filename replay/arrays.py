@@ -8,19 +8,20 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from replay.batch import Batch
-from replay.diagnostics.rules import refusal
+from replay.diagnostics.rules import refusal, settled
 from replay.errors import InvalidLog
 from replay.estimators.base import Estimator
 from replay.estimators.registry import available, estimator
 from replay.intervals import METHODS, Bootstrap, Interval
 from replay.intervals import interval as interval_of
+from replay.intervals.interval import check_level
 from replay.results import Estimate, Lift
 from replay.sums import PairedSums, Sums
 
 __all__ = ["estimate", "estimate_difference", "estimate_of", "lift_of"]
 
-_PERCENTILE: Final = "percentile_bootstrap"
-_STUDENTISED: Final = "studentised_bootstrap"
+PERCENTILE: Final = "percentile_bootstrap"
+STUDENTISED: Final = "studentised_bootstrap"
 _SLACK: Final = 1e-9  # relative: the largest weight of a log may be the largest there can be but for rounding
 
 
@@ -63,7 +64,7 @@ def estimate(  # noqa: PLR0913 - the columns of a log and how to look at them, a
     reward_range
         What a reward can be, not what was seen: smallest and largest.
     max_weight
-        The largest weight that there can be, not the largest seen; None if nobody knows.
+        The largest weight that there can be, not the largest seen; None, or infinity, if nobody knows.
     interval
         How to make intervals; "auto" chooses for the log at hand by the rules in docs/intervals.md.
     level
@@ -83,13 +84,14 @@ def estimate(  # noqa: PLR0913 - the columns of a log and how to look at them, a
         An array, a name or a parameter is not as said above; names it.
     """
     batch = Batch.of(rewards, propensities, target, q_logged=q_logged, q_target=q_target, multiplicity=multiplicity)
+    _check_names(estimators)
     _check(batch, reward_range=reward_range, max_weight=max_weight)
     if estimators is None:
         estimators = available(model=(q_logged, q_target), clip=clip, tau=tau, lam=lam)
     kinds = [estimator(name, clip=clip, tau=tau, lam=lam) for name in estimators]
     for each in kinds:
         each.add(batch)
-    if interval in (_PERCENTILE, _STUDENTISED):
+    if interval in (PERCENTILE, STUDENTISED):
         found = _bootstrapped(kinds, batch, method=interval, level=level, seed=seed)
     else:
         _known(interval)
@@ -149,6 +151,7 @@ def estimate_difference(  # noqa: PLR0913 - as `estimate`
     except InvalidLog as refused:  # only what is the baseline's can still be wrong
         theirs = {"target": "baseline_target", "q_target": "q_baseline"}.get(refused.field, refused.field)
         raise InvalidLog(refused.code, theirs, refused.detail) from None
+    _check_names(estimators)
     for batch in (candidate, baseline):
         _check(batch, reward_range=reward_range, max_weight=max_weight)
     if estimators is None:
@@ -158,10 +161,10 @@ def estimate_difference(  # noqa: PLR0913 - as `estimate`
         by = estimator(name, clip=clip, tau=tau, lam=lam)
         terms = (by.terms(candidate), by.terms(baseline))
         sums = PairedSums.of(*terms, candidate.multiplicity)
-        if interval == _PERCENTILE:
+        if interval == PERCENTILE:
             bootstrap = Bootstrap(seed=seed)
             bootstrap.add(terms, candidate.multiplicity)
-            found = _difference(bootstrap, level=level)
+            found = difference(bootstrap, 0, 1, level=level)
         else:
             _known(interval)
             found = interval_of(sums, interval, level=level, reward_range=reward_range, max_weight=max_weight)
@@ -186,7 +189,7 @@ def estimate_of(sums: Sums, found: Interval) -> Estimate:
 def lift_of(sums: PairedSums, found: Interval, *, name: str) -> Lift:
     """Return the lift that paired sums and an interval make, refused where either policy's estimate is."""
     baseline = sums.baseline.value
-    return Lift(
+    lift = Lift(
         estimator=name,
         value=sums.value,
         lower=found.lower,
@@ -195,16 +198,19 @@ def lift_of(sums: PairedSums, found: Interval, *, name: str) -> Lift:
         relative=sums.value / baseline if baseline else math.nan,
         refused=refusal(sums.candidate.used) or refusal(sums.baseline.used),
     )
+    return settled(lift)
 
 
 def _bootstrapped(kinds: Sequence[Estimator], batch: Batch, *, method: str, level: float, seed: int) -> list[Interval]:
-    bootstrap = Bootstrap(seed=seed, studentised=method == _STUDENTISED)
+    bootstrap = Bootstrap(seed=seed, studentised=method == STUDENTISED)
     bootstrap.add([each.terms(batch) for each in kinds], batch.multiplicity)
     return [bootstrap.interval(index, level=level) for index in range(len(kinds))]
 
 
-def _difference(bootstrap: Bootstrap, *, level: float) -> Interval:
-    apart = bootstrap.values(0) - bootstrap.values(1)  # the same copies of each row in both
+def difference(bootstrap: Bootstrap, candidate: int, baseline: int, *, level: float) -> Interval:
+    """Return the percentile interval of one estimate of a bootstrap less another, by their places in it."""
+    check_level(level)
+    apart = bootstrap.values(candidate) - bootstrap.values(baseline)  # the same copies of each row in both
     apart = apart[np.isfinite(apart)]
     words = f"paired percentile bootstrap, {bootstrap.n_replicates} Poisson replicates"
     if not apart.size:
@@ -215,12 +221,22 @@ def _difference(bootstrap: Bootstrap, *, level: float) -> Interval:
 
 def _known(method: str) -> None:
     if method not in METHODS:
-        names = ", ".join((*METHODS, _PERCENTILE, _STUDENTISED))
+        names = ", ".join((*METHODS, PERCENTILE, STUDENTISED))
         raise InvalidLog("method_unknown", "interval", f"must be one of {names}, not {method!r}")
 
 
+def _check_names(estimators: Sequence[str] | None) -> None:
+    if isinstance(estimators, str):
+        raise InvalidLog("estimators_invalid", "estimators", f"must be a sequence of names, such as ({estimators!r},)")
+
+
 def _check(batch: Batch, *, reward_range: tuple[float, float], max_weight: float | None) -> None:
-    low, high = reward_range
+    try:
+        low, high = reward_range
+    except (TypeError, ValueError):
+        raise InvalidLog(
+            "range_invalid", "reward_range", f"must be two numbers, smallest and largest, not {reward_range!r}"
+        ) from None
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
         raise InvalidLog("range_invalid", "reward_range", f"must be two finite numbers in order, not {reward_range}")
     if not len(batch):

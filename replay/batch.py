@@ -47,7 +47,7 @@ class Batch:
 
     @property
     def reach(self) -> tuple[float, float] | None:
-        """The largest target probability and the least propensity, whose ratio no weight should exceed; None if empty."""
+        """The largest target probability and the least propensity, whose ratio bounds weights; None without rows."""
         return (float(self.target.max()), float(self.propensities.min())) if len(self) else None
 
     def __len__(self) -> int:
@@ -104,5 +104,5 @@ def _column(name: str, given: ArrayLike, least: float, most: float) -> FloatArra
             raise InvalidLog("not_finite", name, "must hold finite numbers alone")
         slack = 1e-5 * (most - least) if math.isfinite(most - least) else 0.0  # logs round what they print
         if low < least - slack or high > most + slack:
-            raise InvalidLog("out_of_range", name, f"must lie from {least:g} to {most:g}, not {low!r} to {high!r}")
+            raise InvalidLog("out_of_range", name, f"must lie from {least:g} to {most:g}, not {low:g} to {high:g}")
     return column

@@ -29,13 +29,22 @@ class ClipScan:
         Shape (11, n_bins): rows; Σm, Σm², Σmw, Σmwr, Σmr, Σm²w², Σm²w²r², Σm²r², Σm²wr, Σm²r.
     heaviest
         The largest weight.
+    n_slots
+        The most rows that one decision has.
     """
 
     sums: FloatArray = field(default_factory=lambda: np.zeros((11, _N_BINS)))
     heaviest: float = 0.0
+    n_slots: int = 1
 
-    def add(self, batch: Batch) -> None:
-        """Take in some rows."""
+    @property
+    def n(self) -> int:
+        """Rows."""
+        return int(self.sums[0].sum())
+
+    def add(self, batch: Batch, *, n_slots: int = 1) -> None:
+        """Take in some rows, of which at most `n_slots` are one decision."""
+        self.n_slots = max(self.n_slots, n_slots)
         weight, reward, m = batch.weights, batch.rewards, batch.multiplicity
         bins = _bins(weight)
         weighted = weight * reward
@@ -57,16 +66,20 @@ class ClipScan:
         return [2.0 ** (index - 2 + _LOW) for index in range(2 - _LOW, last + 1)]
 
     def clipped(self, clip: float, *, level: float) -> Estimate:
-        """Return what `ips_clipped` says, clipped at one of `clips`; exact, but for what rounding does to squares."""
+        """Return what `ips_clipped` says, clipped at one of `clips`; exact, but for what rounding does to squares.
+
+        How the slots of a decision vary together is not kept. The interval is as wide as if they were copies of each
+        other: the variance of a sum is at most that of its parts times their number.
+        """
         above = np.arange(_N_BINS) >= round(math.log2(clip)) - _LOW + 2
         below = ~above
-        rows, m, m2, mw, mwr, mr, w2, w2r2, r2, m2wr, m2r = self.sums
+        _, m, m2, mw, mwr, mr, w2, w2r2, r2, m2wr, m2r = self.sums
         total = float(m.sum())
         value = float(mwr[below].sum() + clip * mr[above].sum()) / total
         squares = w2r2[below].sum() + clip * clip * r2[above].sum()
         products = m2wr[below].sum() + clip * m2r[above].sum()
         centred = max(0.0, float(squares - 2.0 * value * products + value * value * m2.sum()))
-        half = NormalDist().inv_cdf(0.5 + level / 2.0) * math.sqrt(centred) / total
+        half = NormalDist().inv_cdf(0.5 + level / 2.0) * math.sqrt(centred * self.n_slots) / total
         weight = float(mw[below].sum() + clip * m[above].sum())
         weight2 = float(w2[below].sum() + clip * clip * m2[above].sum())
         return Estimate(
@@ -74,7 +87,7 @@ class ClipScan:
             lower=value - half,
             upper=value + half,
             method="gaussian, of the clipped terms: says nothing of the bias",
-            n=int(rows.sum()),
+            n=self.n,
             ess=weight * weight / weight2 if weight2 else 0.0,
             max_weight=min(clip, self.heaviest),
         )

@@ -17,13 +17,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
+from replay.arrays import PERCENTILE, STUDENTISED
 from replay.candidates import First, Given, Logged, Recipe, Uniform, VwRecipe, parse_candidate
 from replay.errors import InvalidLog
 from replay.estimators import Estimator, Ips, estimator
+from replay.estimators.slate_estimators import SlateEstimator
 from replay.findings import Look, evaluation_of
+from replay.intervals import METHODS, Bootstrap
 from replay.models import FITTED, MODELS
 from replay.reading import Reading, knows_actions, need_of
 from replay.results import Evaluation
+from replay.slates import SLATE_ESTIMATORS
 from replay.slicing import SLICES
 from replay.tasks import Engine, Partial, Plan, Processes, Progress, Task, here
 
@@ -35,6 +39,7 @@ Slots = Literal["auto", "all", "first"]
 _BASELINES: Final[Mapping[str, Recipe]] = {"logged": Logged(), "baseline1": First(), "uniform": Uniform()}
 _QUESTIONS: Final = ("progressive", "frozen", "deployed")
 _DEFAULT: Final = ("ips", "snips")
+_BOOTSTRAPS: Final = (PERCENTILE, STUDENTISED)
 _LIFT_BY: Final = ("dr", "sndr", "snips", "ips")  # the first of these that is asked for; then the first of all
 
 
@@ -74,7 +79,8 @@ def evaluate(  # noqa: PLR0913 - what to evaluate, and how to look at it, all bu
     baseline
         The name of the one that lifts are measured against.
     estimators
-        Names as in docs/estimators.md; None: ips and snips.
+        Names as in docs/estimators.md, those of slates too; None: ips and snips. Lifts need one that is not of
+        slates: ips is added if there is none.
     clip, tau, lam
         Of the estimators that have such a parameter.
     by
@@ -91,11 +97,11 @@ def evaluate(  # noqa: PLR0913 - what to evaluate, and how to look at it, all bu
     reward_range
         What a reward can be; None: 0 to 1 if all lie in it, else as seen.
     interval
-        A method as in docs/intervals.md.
+        A method as in docs/intervals.md, ``"percentile_bootstrap"`` and ``"studentised_bootstrap"`` among them.
     level
         Coverage to promise, in (0, 1).
     seed
-        Of rejection sampling.
+        Of rejection sampling, and of bootstraps.
     slots
         Of decisions with several: a decision is worth the sum over ``"all"``, or its ``"first"`` alone, which is what
         VW's own loss counts for ``--ccb_explore_adf``. ``"auto"``: the first where a candidate is VW with that option
@@ -171,6 +177,12 @@ class Asking:
             raise InvalidLog("slots_unknown", "slots", f"must be auto, all or first, not {self.slots!r}")
         if not 0.0 < self.level < 1.0:
             raise InvalidLog("level_out_of_range", "level", f"must lie between 0 and 1, not {self.level!r}")
+        if self.interval not in (*METHODS, *_BOOTSTRAPS):
+            known = ", ".join((*METHODS, *_BOOTSTRAPS))
+            raise InvalidLog("method_unknown", "interval", f"must be one of {known}, not {self.interval!r}")
+        if self.interval in _BOOTSTRAPS and self.question == "deployed":
+            detail = "cannot be a bootstrap for `deployed`: each candidate has other rows, so that none can be paired"
+            raise InvalidLog("method_unfit", "interval", detail)
 
     def recipes(self, log: Any, policies: Mapping[str, Given]) -> dict[str, Recipe]:
         """Return the baselines and the candidates by name; raises `InvalidLog` for a name or a policy that is none."""
@@ -195,13 +207,38 @@ class Asking:
         if "segment" in self.by and need == "lines":
             need = "events"
         lift = next((name for name in _LIFT_BY if name in prototypes), next(iter(prototypes)))
+        slates = self._slates()
         slots = self.slots
         if slots == "auto":
             slots = "first" if any(_counts_first(recipe) for recipe in recipes.values()) else "all"
-        return Plan(self.question, prototypes, lift, self.by, need, self.seed, model, slots=slots, **self._sequence())
+        if slates and slots == "first":
+            raise InvalidLog("slots_unfit", "slots", f"must be all for {', '.join(slates)}, which are of whole slates")
+        return Plan(
+            self.question,
+            prototypes,
+            lift,
+            self.by,
+            need,
+            self.seed,
+            model,
+            slots=slots,
+            level=self.level,
+            sequence_range=self.reward_range or (0.0, 1.0),
+            slates=slates,
+            bootstrap=self._bootstrap(),
+        )
 
-    def _sequence(self) -> dict[str, Any]:
-        return {"level": self.level, "sequence_range": self.reward_range or (0.0, 1.0)}
+    def _bootstrap(self) -> Bootstrap | None:
+        if self.interval not in _BOOTSTRAPS:
+            return None
+        return Bootstrap(seed=self.seed, studentised=self.interval == STUDENTISED)
+
+    def _slates(self) -> dict[str, SlateEstimator]:
+        found = {name: SLATE_ESTIMATORS[name]() for name in self.estimators or () if name in SLATE_ESTIMATORS}
+        if found and self.interval not in ("auto", "gaussian"):
+            detail = f"must be auto or gaussian for {', '.join(found)}, not {self.interval!r}"
+            raise InvalidLog("method_unfit", "interval", detail)
+        return found
 
     def _prototypes(self, log: Any) -> dict[str, Estimator]:
         names = self.estimators
@@ -214,6 +251,7 @@ class Asking:
             names = (*_DEFAULT, "dr") if _q_columns(log) else _DEFAULT
         if not names:
             raise InvalidLog("estimators_missing", "estimators", "must name at least one")
+        names = [name for name in names if name not in SLATE_ESTIMATORS] or [Ips.name]
         return {name: estimator(name, clip=self.clip, tau=self.tau, lam=self.lam) for name in names}
 
     def _model(self, recipes: Mapping[str, Recipe]) -> str:
@@ -265,7 +303,7 @@ def evaluated(
     """
     partials = run.partials(log, recipes, asked.baseline, plan)
     settings = {
-        "estimators": list(plan.estimators),
+        "estimators": [*plan.estimators, *plan.slates],
         "lift_by": plan.lift,
         "question": plan.question,
         "by": list(plan.by),

@@ -1,20 +1,23 @@
 """From what was summed up to what is said of it: estimates with intervals, lifts, grades, verdicts."""
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
-from replay.arrays import estimate_of, lift_of
+from replay.arrays import difference, estimate_of, lift_of
 from replay.candidates import Recipe
-from replay.diagnostics import candidate_findings, grade, verdict
-from replay.intervals import interval
+from replay.diagnostics import candidate_findings, grade, refusal, verdict
+from replay.estimators.slate_estimators import SlateEstimator
+from replay.intervals import Interval, interval
 from replay.results import CandidateResult, Estimate, Evaluation, Finding, Lift, LogHealth, Question, Slice
 from replay.sums import Sums
 from replay.tally import Counts, Tally
 from replay.tasks import Partial, Plan
 
 __all__ = ["Look", "evaluation_of"]
+
+_NO_ROWS: Final = Estimate(math.nan, math.nan, math.nan, "no rows", 0, 0.0, 0.0, "there are no rows")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,21 +53,47 @@ class _View:
     is_deployed: bool
 
     def estimates(self, counts: Counts) -> dict[str, Estimate]:
-        return {name: self.estimate(one.sums) for name, one in counts.estimators.items()}
+        return {name: self.estimate(counts, name) for name in counts.estimators}
 
-    def estimate(self, sums: Sums) -> Estimate:
+    def estimate(self, counts: Counts, name: str) -> Estimate:
+        sums = counts.estimators[name].sums
         if not sums.n:
-            return Estimate(math.nan, math.nan, math.nan, "no rows", 0, 0.0, 0.0, "there are no rows")
-        found = interval(sums, self.interval, level=self.level, reward_range=self.reward_range)
-        return estimate_of(sums, found)
+            return _NO_ROWS
+        if counts.bootstrap is not None:
+            return estimate_of(sums, counts.bootstrap.interval(list(counts.estimators).index(name), level=self.level))
+        return estimate_of(sums, self._interval(sums))
+
+    def slate(self, one: SlateEstimator) -> Estimate:
+        """Return an estimate of whole slates: a sum of parts, each with weights of its own."""
+        if one.sums is None or not one.sums.n:
+            return _NO_ROWS
+        used = [part.used for part in one.sums.parts]
+        found = one.interval(self.level)
+        return Estimate(
+            value=one.value,
+            lower=found.lower,
+            upper=found.upper,
+            method=found.method,
+            n=one.sums.n,
+            ess=min(each.ess for each in used),
+            max_weight=max(each.largest for each in used),
+            refused=next(filter(None, map(refusal, used)), ""),
+        )
+
+    def _interval(self, sums: Sums) -> Interval:
+        return interval(sums, self.interval, level=self.level, reward_range=self.reward_range)
 
     def lift_of(self, counts: Counts, baseline: Counts) -> Lift:
         if self.is_deployed:
             return self._apart(counts, baseline)
         if not counts.paired.n:
             return Lift(self.lift, math.nan, math.nan, math.nan, "no rows", math.nan)
-        method = self.interval if self.interval == "gaussian" else "auto"  # the others are for one policy alone
-        found = interval(counts.paired, method, level=self.level, reward_range=self.reward_range)
+        if counts.bootstrap is not None:
+            pair = (list(counts.estimators).index(self.lift), len(counts.estimators))
+            found = difference(counts.bootstrap, *pair, level=self.level)
+        else:
+            method = self.interval if self.interval == "gaussian" else "auto"  # the others are for one policy alone
+            found = interval(counts.paired, method, level=self.level, reward_range=self.reward_range)
         return lift_of(counts.paired, found, name=self.lift)
 
     def _apart(self, counts: Counts, baseline: Counts) -> Lift:
@@ -74,7 +103,7 @@ class _View:
         ----------
         Zou & Donner (2008), "Construction of confidence limits about effect measures: A general approach".
         """
-        mine, theirs = (self.estimate(each.estimators[self.lift].sums) for each in (counts, baseline))
+        mine, theirs = (self.estimate(each, self.lift) for each in (counts, baseline))
         value = mine.value - theirs.value
         lower = value - math.hypot(mine.value - mine.lower, theirs.upper - theirs.value)
         upper = value + math.hypot(mine.upper - mine.value, theirs.value - theirs.lower)
@@ -97,6 +126,7 @@ def evaluation_of(
         plan.question == "deployed",
     )
     tallies = {name: tally for partial in partials for name, tally in partial.tallies.items()}
+    health = replace(health, findings=(*health.findings, *_without_sequence(tallies.values())))
     told = {name: found for partial in partials for name, found in partial.findings.items()}
     policies = {
         name: _candidate(
@@ -116,6 +146,13 @@ def evaluation_of(
         "reward_range_given": look.reward_range is not None,
     }
     return Evaluation(health, policies, baseline, settings)
+
+
+def _without_sequence(tallies: Iterable[Tally]) -> Iterator[Finding]:
+    """Say once why curves over time have no bounds, if they have none."""
+    why = next((tally.timeline.missing for tally in tallies if tally.timeline.missing), "")
+    if why:
+        yield Finding("no_sequence", serious=False, detail=f"Curves over time have no confidence sequence: {why}.")
 
 
 def _question(recipe: Recipe, plan: Plan) -> Question:
@@ -156,7 +193,7 @@ def _candidate(
         name=name,
         spec=recipe.text,
         question=question,
-        estimates=view.estimates(counts),
+        estimates=view.estimates(counts) | {key: view.slate(one) for key, one in tally.slates.items()},
         lift=lift,
         diagnostics=figures,
         findings=found,
@@ -183,6 +220,6 @@ def _slice(name: str, counts: Counts, baseline: Counts | None, view: _View) -> S
 
 
 def _unplayed(tally: Tally) -> Finding:
-    share = tally.n_unplayed / (tally.n_unplayed + tally.counts.paired.n)
+    share = tally.n_unplayed / (tally.n_unplayed + tally.clips.n)
     detail = f"{tally.n_unplayed} rows ({share:.2%}) have no answer of the candidate or the baseline, and are left out"
     return Finding("rows_unplayed", share > 0.01, detail)  # noqa: PLR2004 - one in a hundred

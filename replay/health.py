@@ -2,18 +2,25 @@
 
 import zlib
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
 
-from replay.block import Block
+from replay.block import Block, block_of
 from replay.diagnostics import Duplicates, LogCounts, log_health
-from replay.results import LogHealth
+from replay.events import LoggedEvent
+from replay.logs.dsjson import event_of
+from replay.results import Finding, LogHealth
 
 __all__ = ["Health"]
 
 _ONE_IN: Final = 16  # event ids that are looked at where looking at all would take longer than all else
+_ONE_LINE_IN: Final = 8  # lines that are decoded for their probabilities, where VW alone reads all: of the first ones
+_ONE_LATER_LINE_IN: Final = 128  # and of the others: decoding takes several times as long as VW does
+_FIRST_LINES: Final = 4_096
+_HEAD_BYTES: Final = 256  # of a line: its label, time and event id
 
 
 @dataclass(slots=True)
@@ -31,14 +38,17 @@ class Health:
     counts: LogCounts = field(default_factory=LogCounts)
     n_slots: int = 1
     _is_thinned: bool = False
+    _n_lines: int = 0
 
     def add(self, block: Block) -> None:
         """Take in a block that has rows."""
         self.counts.add(block.rewards, block.propensities, at=block.at, multiplicity=block.multiplicity)
-        if block.event_of is not None and block.starts is None:
-            self.n_slots = max(self.n_slots, int(block.slot.max()) + 1)
+        if block.row_event is not None:
+            self.n_slots = max(self.n_slots, int(np.bincount(block.row_event).max()))
         self._count_ids(block)
-        if len(block.distributions):
+        if block.lines and not block.events:
+            self._look_into(block.lines)
+        elif len(block.distributions):
             self._count_shares(block)
 
     def __add__(self, other: "Health") -> "Health":
@@ -55,6 +65,17 @@ class Health:
             name = event_id if isinstance(event_id, bytes) else str(event_id or "").encode()
             if zlib.crc32(name) % _ONE_IN == 0:  # all copies of an id, or none
                 self.counts.duplicates.add((name.decode(errors="replace"),))
+
+    def _look_into(self, lines: Sequence[bytes]) -> None:
+        """Count the probabilities of some of the lines that VW alone reads."""
+        one_in = _ONE_LINE_IN if self._n_lines < _FIRST_LINES else _ONE_LATER_LINE_IN
+        self._n_lines += len(lines)
+        few = (line for line in lines if zlib.crc32(line[:_HEAD_BYTES]) % one_in == 0)
+        noted = Counter[str]()
+        events = [event for line in few if isinstance(event := event_of(line, noted=noted), LoggedEvent)]
+        if events:
+            self._count_shares(block_of(events))
+        self.counts.set_aside(noted["probabilities_unusable"])
 
     def _count_shares(self, block: Block) -> None:
         if isinstance(block.distributions, np.ndarray):
@@ -79,6 +100,23 @@ class Health:
         counts = self.counts
         if self._is_thinned:  # what was seen of the ids is no exact count any more, and says so with one more bit
             counts.duplicates = counts.duplicates + Duplicates(zero_bits=1)
-        if "default_reward" in noted or "late_reward" in noted:
-            counts.add_rewards(events, missing=noted["default_reward"], late=noted["late_reward"])
-        return log_health(counts, events=events, dropped=dropped)
+        counts.set_aside(noted["probabilities_unusable"])
+        n_without = dropped["reward_missing"]
+        n = max(events, counts.n)  # slots get rewards, where each has its own: then there are more than decisions
+        if n_without or noted["late_reward"]:
+            counts.add_rewards(n + n_without, missing=n_without, late=noted["late_reward"])
+        health = log_health(counts, events=events, dropped=dropped)
+        more = (*_defaults(noted["default_reward"], n), *_repeated(noted["duplicate_reward"], events))
+        return replace(health, findings=(*health.findings, *more))
+
+
+def _defaults(number: int, n: int) -> Iterator[Finding]:
+    if number:  # no fault: where rewards are clicks, most decisions get none
+        detail = f"{number / max(1, n):.1%} of the rewards are the default: none came while the window was open."
+        yield Finding("default_rewards", serious=False, detail=detail)
+
+
+def _repeated(number: int, events: int) -> Iterator[Finding]:
+    if number:
+        detail = f"{number} rewards ({number / max(1, events):.2%} of the events) came again and changed nothing."
+        yield Finding("duplicate_rewards", serious=False, detail=detail)

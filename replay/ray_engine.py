@@ -7,6 +7,7 @@ Everything else is as on one machine: what a task does, and how results are put 
 import importlib
 import itertools
 import os
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -34,9 +35,9 @@ class RayEngine:
     Parameters
     ----------
     address
-        ``"auto"`` for the cluster that this machine is part of, ``"ray://HOST:PORT"`` or ``"HOST:PORT"`` for another,
-        ``"local"`` for one on this machine that is started for the evaluation and stopped after it. Where the program
-        has connected to a cluster already, that one is used, and stays.
+        ``"auto"`` for the cluster that this machine is part of, ``"ray://HOST:PORT"`` for another, ``"local"`` for one
+        on this machine that is started for the evaluation and stopped after it. Where the program has connected to a
+        cluster already, that one is used, and stays.
     workers
         Processes of a local cluster; of another, how many tasks run at a time.
     cut
@@ -51,6 +52,11 @@ class RayEngine:
     def __post_init__(self) -> None:
         if self.workers < 1:
             raise InvalidLog("workers_out_of_range", "workers", f"must be 1 or more, not {self.workers!r}")
+        if self.address not in {"auto", "local"} and not self.address.startswith("ray://"):
+            detail = f"must be auto, local or ray://HOST:PORT, not {self.address!r}"
+            raise InvalidLog("address_invalid", "ray_address", detail)
+        if self.cut not in {"by_candidate", "finely"}:
+            raise InvalidLog("cut_unknown", "cut", f"must be by_candidate or finely, not {self.cut!r}")
 
     def __call__(self, tasks: Sequence[Task]) -> list[Partial]:
         """Run tasks side by side, cut into shards where they can be, and return what came of them.
@@ -77,7 +83,9 @@ class RayEngine:
         if self.address == "local":
             options |= {"num_cpus": self.workers, "include_dashboard": False, "object_store_memory": _STORE_BYTES}
         try:
-            ray.init(self.address, **options)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)  # the error says it
+                ray.init(self.address, **options)
         except (ConnectionError, ValueError, RuntimeError) as error:
             detail = f"does not answer: {str(error).partition(chr(10))[0]}"
             raise InvalidLog("ray_unreachable", "ray_address", f"{self.address!r} {detail}") from None
@@ -108,7 +116,8 @@ def _gathered(ray: Any, remote: Any, tasks: Sequence[Task], *, at_once: int) -> 
                 index, task = waiting.pop()
                 running[remote.remote(task)] = index
             for done in ray.wait(list(running), num_returns=1)[0]:
-                results[running.pop(done)] = ray.get(done)
+                index = running.pop(done)  # before `get` raises: what is done must not be cancelled
+                results[index] = ray.get(done)
     except ray.exceptions.RayTaskError as error:
         if isinstance(error.cause, InvalidLog):
             raise error.cause from None

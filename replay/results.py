@@ -150,7 +150,7 @@ class Moment:
     value
         The estimate over all rows so far.
     lower, upper
-        The confidence sequence: holds at all moments at once.
+        The confidence sequence: holds at all moments at once; NaN where there is none, which a finding explains.
     recent
         The estimate over the rows since the moment before: the learning curve.
     """

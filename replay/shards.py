@@ -121,7 +121,9 @@ def _is_plain(task: Task) -> bool:
     """Whether a task goes along the whole log alike, with nothing but policies that is carried from row to row."""
     plan = task.plan
     is_whole = plan.score_from == 0 and plan.stop_at is None and plan.question != "deployed"
-    return is_whole and plan.reward_model is None and not task.baseline[1].learns
+    # Replicates draw by the number of a row in the whole log, which a shard does not know.
+    is_summed = plan.reward_model is None and plan.bootstrap is None and not plan.slates
+    return is_whole and is_summed and not task.baseline[1].learns
 
 
 def _is_apart(recipe: PolicyRecipe) -> bool:

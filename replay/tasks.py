@@ -22,11 +22,14 @@ from replay.block import Block
 from replay.candidates import Candidate, Column, Contradiction, Logged, Need, Played, Recipe, VwRecipe
 from replay.errors import InvalidLog
 from replay.estimators import Estimator
+from replay.estimators.slate_estimators import SlateEstimator
 from replay.health import Health
+from replay.intervals import Bootstrap
 from replay.models import MODELS, CrossFitted, RewardModel, chosen_rows
 from replay.reading import Reading
 from replay.rejection import Rejection
 from replay.results import Finding, Question
+from replay.slates import check_slates, slates_of
 from replay.slicing import slice_names
 from replay.tally import Rows, Tally
 
@@ -64,7 +67,11 @@ class Plan:
     slots
         Which slots of a decision are scored; all are played and learned.
     level, sequence_range
-        Of confidence sequences: the coverage to promise, and what the reward of a row can be.
+        Of confidence sequences: the coverage to promise, and what the reward of a slot can be.
+    slates
+        Fresh estimators of whole slates, by name.
+    bootstrap
+        A fresh one, if intervals are to be made by it.
     """
 
     question: Question
@@ -80,6 +87,8 @@ class Plan:
     slots: Literal["all", "first"] = "all"
     level: float = 0.95
     sequence_range: tuple[float, float] = (0.0, 1.0)
+    slates: Mapping[str, SlateEstimator] = field(default_factory=dict)
+    bootstrap: Bootstrap | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +200,8 @@ class _Pass:
                 by=self.plan.by,
                 level=self.plan.level,
                 reward_range=self.plan.sequence_range,
+                slates=self.plan.slates,
+                bootstrap=self.plan.bootstrap,
             )
             for name in task.candidates
         }
@@ -260,8 +271,14 @@ class _Pass:
         }
         slices = {by: slice_names(block, by) for by in self.plan.by}
         batches = {name: self._batch(name, one, block, predicted) for name, one in played.items()}
+        if self.plan.slates:
+            check_slates(block, self.plan.slates)
+        decision = block.row_event if scored is None and len(block) > block.n_events else None
         for name, tally in self.tallies.items():
-            rows = Rows(batches[name], batches[self.baseline], block.at, slices, unsupported(block, played[name]))
+            if self.plan.slates:
+                tally.add_slates(slates_of(block, played[name].target))
+            outside = unsupported(block, played[name])
+            rows = Rows(batches[name], batches[self.baseline], block.at, slices, outside, decision)
             accepted = played[name].accepted
             if accepted is not None:
                 rows = _deployed(rows, np.array(accepted))

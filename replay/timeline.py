@@ -16,6 +16,7 @@ from replay.sums import Terms
 __all__ = ["Timeline"]
 
 _MOST: Final = 100  # moments: enough for a plot, and the bounds of each take half a millisecond
+_ROUNDING: Final = 1e-9  # of the range, by which a mean over slots may leave it
 _FIRST_ROWS: Final = 16  # between the first moments; doubled whenever there are too many
 
 # Sums of a stretch of the log: rows, Σm, Σm², then of the columns c = (numerator, weight, base): Σmc, Σm²c, Σm²ccᵀ.
@@ -30,14 +31,19 @@ class Timeline:
 
     The bounds are those of `policies.sequences.ValueSequence`, which hold at all moments at once. They need the range
     of rewards beforehand: once a reward lies outside, or where some rows stand for more events than others, there are
-    none (±inf).
+    none (NaN), and `missing` says why.
 
     Parameters
     ----------
     level
         Coverage to promise.
     reward_range
-        What the reward of a row can be.
+        What the reward of a slot can be; that of a decision is a sum over its slots.
+
+    Attributes
+    ----------
+    missing
+        Why there are no bounds; "" if there are.
     """
 
     level: float = 0.95
@@ -49,14 +55,22 @@ class Timeline:
     _last_at: float = math.nan
     _length: int = _FIRST_ROWS
     _self_normalised: bool = False
+    missing: str = ""
+    _range: tuple[float, float] | None = None  # of a row's reward; None before the first row
+    _stands_for: float = 1.0  # events, each row
     _sequence: ValueSequence | None = None
 
-    def __post_init__(self) -> None:
-        self._sequence = ValueSequence(low=self.reward_range[0], high=self.reward_range[1])
+    def add(self, batch: Batch, terms: Terms, at: FloatArray, *, n_slots: int = 1) -> None:
+        """Take in the next rows, and what each gives to the estimate.
 
-    def add(self, batch: Batch, terms: Terms, at: FloatArray) -> None:
-        """Take in the next rows, and what each gives to the estimate."""
+        Parameters
+        ----------
+        n_slots
+            Slots that these rows are sums over, at most; how many there will be is settled by the first rows.
+        """
         self._self_normalised = terms.self_normalised
+        if self._range is None:
+            self._begin(batch, n_slots)
         self._check(batch)
         columns, start, n = _columns(terms, batch.multiplicity), 0, len(terms.weight)
         weights = batch.weights
@@ -94,19 +108,30 @@ class Timeline:
             for total, recent, time, state in zip(sums.cumsum(axis=0), sums, at, states, strict=True)
         ]
 
+    def _begin(self, batch: Batch, n_slots: int) -> None:
+        low, high = self.reward_range
+        self._range = low, high = min(low, n_slots * low), max(high, n_slots * high)
+        self._stands_for = 1.0 if batch.multiplicity is None else float(batch.multiplicity[0])
+        self._sequence = ValueSequence(low=low, high=high)
+
     def _check(self, batch: Batch) -> None:
         """Give the sequence up where its assumptions fail: rewards beyond their range, rows that count differently."""
-        low, high = self.reward_range
-        m = batch.multiplicity
-        if (
-            float(batch.rewards.min()) < low
-            or float(batch.rewards.max()) > high
-            or (m is not None and (m != m[0]).any())
-        ):
-            self._sequence = None
+        assert self._range is not None  # noqa: S101 - set by the first rows; tells mypy
+        low, high = self._range
+        slack = _ROUNDING * (high - low)
+        m = np.ones(1) if batch.multiplicity is None else batch.multiplicity
+        if (np.abs(m - self._stands_for) > _ROUNDING * self._stands_for).any():
+            self._give_up("some events of the log stand for more than others")
+        elif float(batch.rewards.min()) < low - slack or float(batch.rewards.max()) > high + slack:
+            self._give_up(f"a reward lies outside {low:g} to {high:g}; state a reward_range that holds")
+
+    def _give_up(self, why: str) -> None:
+        self.missing = self.missing or why
+        self._sequence = None
 
     def _follow(self, weights: FloatArray, rewards: FloatArray) -> None:
-        if self._sequence is not None:
+        if self._sequence is not None and self._range is not None:
+            rewards = np.clip(rewards, *self._range)  # means over slots are rounded
             for first in range(0, len(weights), _AT_ONCE):
                 part = slice(first, first + _AT_ONCE)
                 self._sequence.add(weights[part], rewards[part])
@@ -115,9 +140,9 @@ class Timeline:
         return None if self._sequence is None else self._sequence.dumps()
 
     def _bounds(self, state: tuple[Any, ...] | None) -> tuple[float, float]:
-        if state is None:
-            return -math.inf, math.inf
-        low, high = self.reward_range
+        if state is None or self.missing or self._range is None:
+            return math.nan, math.nan
+        low, high = self._range
         return ValueSequence(low=low, high=high).loads(state).interval(self.level)
 
     def _value(self, total: FloatArray) -> float:

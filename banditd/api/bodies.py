@@ -86,8 +86,8 @@ def _invalid(message: str, body: bytes | msgspec.Raw) -> Unprocessable:
     """Return what is wrong; which key of an object it was, msgspec does not say."""
     detail, path = split_path(message)
     field = path.lstrip(".")
-    if field.endswith("[...]"):
-        field = field.removesuffix("[...]")
+    field, inside, deeper = field.partition("[...]")
+    if inside and not deeper and ("`float`" in message or message.startswith("Number out of range")):
         field += _first_that_is_no_number(bytes(body), field)
     if message.startswith("Number out of range"):
         return Unprocessable("number_not_finite", "must be a finite number", field=field)
@@ -98,7 +98,11 @@ def _first_that_is_no_number(body: bytes, field: str) -> str:
     """Return where in an object of numbers the first value is that is none: ``".x"``, or empty."""
     try:
         numbers = json.loads(body, parse_int=float)[field]  # a float also if it is too large for one: infinite then
-    except (ValueError, RecursionError):  # wrong beyond that number, which msgspec had read no further than
+    except (
+        ValueError,
+        RecursionError,
+        LookupError,
+    ):  # wrong beyond that number, which msgspec had read no further than
         return ""
     for key, value in numbers.items() if isinstance(numbers, dict) else ():  # no object: the same key came again
         if not (isinstance(value, float) and math.isfinite(value)):

@@ -3,7 +3,8 @@
 import importlib.util
 import json
 import re
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, get_args
 
 from banditd.config import Config
@@ -23,6 +24,8 @@ EXTRA: Final = ("jinja2", "matplotlib", "pandas", "polars", "rich", "sklearn", "
 _BASELINES: Final[tuple[str, ...]] = get_args(Baseline)
 _NAME: Final = re.compile(NAME_PATTERN)
 _SETTINGS_AT_MOST: Final = 500_000  # characters, of all policies together: a command line has room for 2 MB
+_ARGUMENT_AT_MOST: Final = 120_000  # characters, of one policy: Linux takes no argument of 128 KiB
+_CHECKING_S: Final = 60.0  # of all policies of a request together: nobody else is checked meanwhile
 _EMBEDDED: Final = "sqlite:"
 
 
@@ -54,8 +57,15 @@ def check_id_of(request: EvaluationRequest, config: Config) -> None:
         check_id(request.evaluation_id, field="evaluation_id", limits=config.limits.of_features())
 
 
-def command_of(request: EvaluationRequest, config: Config, files: Files) -> list[str]:
+def command_of(
+    request: EvaluationRequest, config: Config, files: Files, *, goes_on: Callable[[], bool] = lambda: True
+) -> list[str]:
     """Return the arguments of `banditd` that evaluate what is asked for. May take seconds: VW tries its options out.
+
+    Parameters
+    ----------
+    goes_on
+        Asked after each policy whether anybody still wants to know.
 
     Raises
     ------
@@ -64,7 +74,7 @@ def command_of(request: EvaluationRequest, config: Config, files: Files) -> list
     Unprocessable
         Something else that was asked for is none; names the field.
     """
-    candidates = _candidates(request.policies)
+    candidates = _candidates(request.policies, goes_on)
     _check_choices(request, config, candidates)
     estimators = _estimators(request)
     values: dict[str, Any] = {
@@ -90,17 +100,24 @@ def command_of(request: EvaluationRequest, config: Config, files: Files) -> list
     return ["replay", *options, *(["--per-segment"] if request.per_segment else [])]
 
 
-def _candidates(policies: Mapping[str, str | dict[str, Any]]) -> dict[str, str]:
+def _candidates(policies: Mapping[str, str | dict[str, Any]], goes_on: Callable[[], bool]) -> dict[str, str]:
     """Return by name what the command line calls each policy."""
     if not 1 <= len(policies) <= POLICIES_AT_MOST:
         detail = f"must be 1 to {POLICIES_AT_MOST} policies, not {len(policies)}"
         raise Unprocessable("invalid_value", detail, field="policies")
     candidates: dict[str, str] = {}
+    ends_at = time.monotonic() + _CHECKING_S
     for name, given in policies.items():
         if _NAME.match(name) is None or name.endswith("\n"):
             detail = f"{name[:64]!r} is no name: 1 to 64 letters, digits and _.- beginning with a letter or a digit"
             raise Unprocessable("invalid_policy", detail, field="policies")
         candidates[name] = _candidate(name, given)
+        if not goes_on() or time.monotonic() > ends_at:
+            detail = f"took more than {_CHECKING_S:g} s to try out: ask about fewer, or smaller ones"
+            raise Unprocessable("invalid_policy", detail, field="policies")
+        if len(candidates[name]) > _ARGUMENT_AT_MOST:
+            detail = f"must hold at most {_ARGUMENT_AT_MOST} characters of settings, defaults written out"
+            raise Unprocessable("invalid_policy", detail, field=f"policies.{name}")
     if sum(map(len, candidates.values())) > _SETTINGS_AT_MOST:
         detail = f"must hold at most {_SETTINGS_AT_MOST} characters of settings, defaults written out"
         raise Unprocessable("invalid_policy", detail, field="policies")

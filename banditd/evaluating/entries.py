@@ -5,7 +5,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+import msgspec
+
 from banditd.decision import Decision, decode_decision
+from banditd.errors import JournalCorrupt
 from banditd.evaluating.store import ReadStore
 from banditd.journal.protocol import PAGE_BYTES, RewardRule
 
@@ -157,9 +160,13 @@ def _page(store: ReadStore, selection: Selection, *, after: int, last: int) -> t
     for row in found:
         number, lane_id, *_, body, _, _ = row
         if selection.has_lane(store.lane_name(lane_id)):
-            decision = decode_decision(body)
-            if selection.has_time(decision.at):
-                page.append(_entry(store, row, decision, outcomes[number], rewards[number]))
+            try:
+                decision = decode_decision(body)
+                if selection.has_time(decision.at):
+                    page.append(_entry(store, row, decision, outcomes[number], rewards[number]))
+            except (msgspec.DecodeError, UnicodeDecodeError, LookupError) as error:
+                detail = f"decision {number} of {store.path} cannot be read: {error}; banditd verify says more"
+                raise JournalCorrupt("unreadable_decision", detail) from None
     return page, span[1]
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any, Final, Literal, Protocol
 
+from banditd.errors import JournalCorrupt
 from banditd.evaluating.dsjson import DsjsonEncoder
 from banditd.evaluating.entries import Entry, Selection, read_entries
 from banditd.evaluating.errors import OptionInvalid
@@ -18,6 +19,7 @@ from banditd.evaluating.options import Progress, add_store, find_store, instant
 from banditd.evaluating.output import opened, replacing
 from banditd.evaluating.parquet import feature_kinds, write_parquet
 from banditd.evaluating.store import ReadStore
+from policies.errors import InvalidInput
 
 __all__ = ["add_arguments", "main"]
 
@@ -56,7 +58,10 @@ def main(options: argparse.Namespace) -> int:
         raise OptionInvalid("not_a_stream", "a Parquet file cannot be streamed: name a file", field="--output")
     suffix = "" if is_table else _SUFFIXES[options.compress]
     target = options.output or f"banditd.{options.format}{suffix}"
-    with ReadStore(find_store(options).store) as store, contextlib.closing(_Reading(store, selection)) as reading:
+    path_of_store = find_store(options).store
+    if Path(target).exists() and path_of_store.exists() and Path(target).samefile(path_of_store):
+        raise OptionInvalid("output_is_store", f"{target} is the store itself", field="--output")
+    with ReadStore(path_of_store) as store, contextlib.closing(_Reading(store, selection)) as reading:
         if is_table:
             kinds = feature_kinds(reading.complete())
             with replacing(Path(target), force=options.force) as path:
@@ -119,7 +124,11 @@ class _Reading:
 
 def _write(encoder: _Encoder, reading: _Reading, stream: IO[bytes]) -> None:
     for entry in reading.entries():
-        line: Any = encoder.encode(entry)
+        try:
+            line: Any = encoder.encode(entry)
+        except InvalidInput as error:
+            detail = f"decision {entry.number} cannot be read: {error}; banditd verify says more"
+            raise JournalCorrupt("unreadable_decision", detail) from None
         if line is None:
             reading.left_out[entry.state] += 1
         else:

@@ -181,7 +181,7 @@ class Jobs:
     async def _queued(self, request: EvaluationRequest, config: Config) -> Job:
         name = new_event_id()
         files = self._files(name)
-        command = await asyncio.to_thread(command_of, request, config, files)
+        command = await asyncio.to_thread(command_of, request, config, files, goes_on=lambda: not self._is_closed)
         self._require_open()
         job = Job(request.evaluation_id or name, request, files, command, created_at=self._clock.wall())
         job.files.folder.mkdir()
@@ -215,8 +215,9 @@ class Jobs:
             except OSError as error:
                 self._end(job, "failed", EvaluationProblem("fault", f"no process could be started: {error.strerror}"))
             except Exception:  # a fault of ours: nobody waits for it for ever, and the next one is tried
-                log.exception("evaluation_broke_off")
                 self._end(job, "failed", EvaluationProblem("fault", "a fault of banditd; its log says more"))
+                with contextlib.suppress(OSError, ValueError):  # a log that cannot be written, or is closed
+                    log.exception("evaluation_broke_off")
             await self._forget_oldest()
 
     async def _watched(self, job: Job) -> None:

@@ -31,15 +31,15 @@ def replacing(target: Path, *, force: bool) -> Iterator[Path]:
     OptionInvalid
         No file can be made there.
     """
+    if target.exists() and not target.is_file():  # a device, a pipe, a folder: nothing that a file may replace
+        raise OptionInvalid("output_unwritable", f"{target} is there, and is no file", field="--output")
     if target.exists() and not force:
         raise OutputExists("output_exists", f"{target} is there already: --force replaces it", field="--output")
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
     try:
         os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _MODE))
     except OSError as error:
-        raise OptionInvalid(
-            "output_unwritable", f"{target} cannot be written: {error.strerror}", field="--output"
-        ) from None
+        raise _unwritable(target, error) from None
     try:
         yield temporary
         with temporary.open("rb") as written:
@@ -48,6 +48,8 @@ def replacing(target: Path, *, force: bool) -> Iterator[Path]:
             temporary.replace(target)
         else:
             _name(temporary, target)
+    except OSError as error:  # a full disk, mostly
+        raise _unwritable(target, error) from None
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -56,9 +58,15 @@ def replacing(target: Path, *, force: bool) -> Iterator[Path]:
 def opened(target: str, *, compression: Compression, force: bool) -> Iterator[IO[bytes]]:
     """Yield a stream to a file, or to standard output for ``"-"``."""
     if target == "-":
-        with _packed(sys.stdout.buffer, compression) as stream:
-            yield stream
-        sys.stdout.buffer.flush()
+        try:
+            with _packed(sys.stdout.buffer, compression) as stream:
+                yield stream
+            sys.stdout.buffer.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            _let_go_of_stdout()
+            raise _unwritable("standard output", error) from None
         return
     with (
         replacing(Path(target), force=force) as path,
@@ -92,3 +100,20 @@ def _name(temporary: Path, target: Path) -> None:
         target.hardlink_to(temporary)
     except FileExistsError:
         raise OutputExists("output_exists", f"{target} came meanwhile: --force replaces it", field="--output") from None
+    except OSError:  # a file system without links: a rename is the best there is
+        if target.exists():
+            raise OutputExists(
+                "output_exists", f"{target} came meanwhile: --force replaces it", field="--output"
+            ) from None
+        temporary.replace(target)
+
+
+def _let_go_of_stdout() -> None:
+    """Send what is still waiting nowhere: it has to go somewhere when the process ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _unwritable(target: object, error: OSError) -> OptionInvalid:
+    return OptionInvalid(
+        "output_unwritable", f"{target} cannot be written: {error.strerror or error}", field="--output"
+    )

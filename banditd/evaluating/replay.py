@@ -13,10 +13,12 @@ from typing import Any, Final
 import orjson
 
 import replay
+from banditd.evaluating.asking import EXTRA
 from banditd.evaluating.entries import Selection
-from banditd.evaluating.errors import ExtrasMissing, OptionInvalid
+from banditd.evaluating.errors import ExtrasMissing, OptionInvalid, OutputExists
 from banditd.evaluating.options import find_store, instant
 from banditd.evaluating.output import opened
+from banditd.evaluating.replay_options import add_arguments
 from replay.errors import InvalidLog
 from replay.gate import Requirement, parse_requirement
 
@@ -25,56 +27,19 @@ __all__ = ["EXIT_NOT_MET", "add_arguments", "main"]
 EXIT_NOT_MET: Final = 1  # a requirement; a pipeline tells it from 2, which is a mistake in the command
 
 _SQLITE_MAGIC: Final = b"SQLite format 3\0"
-_EXTRA: Final = ("jinja2", "matplotlib", "pandas", "polars", "rich", "sklearn", "zstandard")
+
 _WIDTH: Final = 140  # characters, where the output is no terminal that has a width
 _EVERY: Final = 1_000  # events between two lines of progress for a program
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of the command."""
-    add = parser.add_argument
-    add("log", nargs="*", metavar="LOG", help='files, folders or patterns, or "-"; a store; without it, the server\'s')
-    add("--policy", action="append", default=[], metavar="NAME=SPEC", help="a candidate; docs/replay.md has the forms")
-    add("--grid", action="append", default=[], metavar="SPEC", help="a spec, or a TOML file, with lists: try them all")
-    add("--baseline", default="logged", metavar="NAME", help="what lifts are measured against (logged)")
-    add("--estimator", action="append", default=[], metavar="NAMES", help="ips, snips, dr, ...; docs/estimators.md")
-    add("--clip", type=float, metavar="W", help="of ips_clipped")
-    add("--tau", type=float, metavar="W", help="of switch_dr")
-    add("--lam", type=float, metavar="L", help="of dros and sub_gaussian")
-    add("--reward-model", default="auto", metavar="NAME", help="of dr and its kin (auto)")
-    add("--reward-range", metavar="LOW,HIGH", help="what a reward can be (0,1 if all lie in it, else as seen)")
-    add("--interval", default="auto", metavar="METHOD", help="docs/intervals.md (auto)")
-    add("--level", type=float, default=0.95, metavar="P", help="coverage of the intervals (0.95)")
-    add("--by", action="append", default=[], metavar="WHAT", help="slices: segment, day, hour, slot")
-    add("--question", default="progressive", metavar="Q", help="progressive, frozen or deployed; docs/replay.md")
-    add("--split", type=float, metavar="SHARE", help="first part of the log: of frozen (0.5), and of --grid (0.7)")
-    add("--per-segment", action="store_true", help="a policy of banditd for each segment, as a server keeps them")
-    add("--seed", type=int, default=0, metavar="N", help="of whatever is drawn (0)")
-    add("--workers", type=int, default=1, metavar="N", help="processes (1)")
-    add("--engine", choices=("local", "ray"), default="local", help="where the work runs; ray needs banditd[ray]")
-    add("--ray-address", default="auto", metavar="ADDRESS", help='of the cluster; "local" starts one (auto)')
-    add("--format", default="auto", metavar="F", help="of the log: dsjson, jsonl, obd, csv, parquet (auto)")
-    add("--mapping", metavar="FILE|TEXT", help="which column is what, such as reward=click,propensity=p,action=item")
-    add("--report", metavar="FILE", help="write one HTML page")
-    add("--json", metavar="FILE", help='write everything as JSON; "-" is standard output')
-    add("--force", action="store_true", help="replace files that are there")
-    add("--require", action="append", default=[], metavar="TEXT", help="'lift_lower > 0': exit with 1 if it is not so")
-    add("--progress-fd", type=int, metavar="FD", help=argparse.SUPPRESS)  # for the program that started this one
-    store = parser.add_argument_group("of a store")
-    which = store.add_mutually_exclusive_group()
-    which.add_argument("--config", type=Path, metavar="FILE", help="the server's TOML file")
-    which.add_argument("--store", type=Path, metavar="PATH", help="the store's SQLite file")
-    store.add_argument("--segment", default="", metavar="S", help="of this segment alone")
-    store.add_argument("--since", metavar="T", help="decisions from here on")
-    store.add_argument("--until", metavar="T", help="decisions before this time")
 
 
 def main(options: argparse.Namespace) -> int:
     """Carry the command out; return its exit code: 1 if a requirement is not met."""
     _need_extra()
+    _check_outputs(options)
     try:
         requirements = [parse_requirement(text) for text in options.require]
         evaluation, sweep = _evaluated(options)
+        _need_decisions(evaluation)
         failures = [failure for one in requirements for failure in one.failures(evaluation)]
     except InvalidLog as error:
         raise OptionInvalid(error.code, error.detail, field=error.field) from None
@@ -84,10 +49,22 @@ def main(options: argparse.Namespace) -> int:
 
 
 def _need_extra() -> None:
-    missing = [name for name in _EXTRA if importlib.util.find_spec(name) is None]
+    missing = [name for name in EXTRA if importlib.util.find_spec(name) is None]
     if missing:
         detail = f"{missing[0]} is not installed: pip install 'banditd[replay]'"
         raise ExtrasMissing("extras_missing", detail)
+
+
+def _check_outputs(options: argparse.Namespace) -> None:
+    """Refuse what could not be written, before minutes of work rather than after them."""
+    for option, given in (("--report", options.report), ("--json", options.json)):
+        if not given or given == "-":
+            continue
+        if Path(given).exists() and not options.force:
+            raise OutputExists("output_exists", f"{given} is there already: --force replaces it", field=option)
+        if not Path(given).parent.is_dir():
+            detail = f"{given} cannot be written: there is no folder {Path(given).parent}"
+            raise OptionInvalid("output_unwritable", detail, field=option)
 
 
 def _evaluated(options: argparse.Namespace) -> tuple[Any, Any]:
@@ -131,6 +108,15 @@ def _evaluated(options: argparse.Namespace) -> tuple[Any, Any]:
             **common,
         )
         return evaluation, None
+
+
+def _need_decisions(evaluation: Any) -> None:
+    """Refuse a log of which nothing could be used: whatever is asked of it, there is no answer."""
+    health = evaluation.health
+    if not health.events:
+        dropped = ", ".join(f"{n:,} {reason.replace('_', ' ')}" for reason, n in health.dropped.items())
+        detail = f"holds no decision that can be evaluated{f' (left out: {dropped})' if dropped else ''}"
+        raise OptionInvalid("no_decisions", detail, field="LOG")
 
 
 def _check_grid(options: argparse.Namespace) -> None:
@@ -257,6 +243,7 @@ def _write(options: argparse.Namespace, evaluation: Any, sweep: Any) -> None:
 def _show(evaluation: Any, sweep: Any, *, to_stderr: bool) -> None:
     """Print the tables for people."""
     from rich.console import Console  # noqa: PLC0415 - only with the extra
+    from rich.text import Text  # noqa: PLC0415 - see above
 
     from replay.views.terminal import table_of  # noqa: PLC0415 - see above
 
@@ -268,15 +255,15 @@ def _show(evaluation: Any, sweep: Any, *, to_stderr: bool) -> None:
             f"The first part of the log, on which {sweep.n_tried} were compared: the best of many looks too good."
         )
         for part in table_of(sweep.compared):
-            console.print(part)
+            console.print(part, soft_wrap=isinstance(part, Text) and not console.is_terminal)
         console.print("\nThe rest, which had no part in the choice:")
     for part in table_of(evaluation):
-        console.print(part)
+        console.print(part, soft_wrap=isinstance(part, Text) and not console.is_terminal)
 
 
 def _gate(requirements: Sequence[Requirement], failures: Sequence[str]) -> int:
     for failure in failures:
         print(f"not met: {failure}", file=sys.stderr)
     if requirements and not failures:
-        print(f"all {len(requirements)} requirements are met", file=sys.stderr)
+        print("the requirement is met" if len(requirements) == 1 else "all requirements are met", file=sys.stderr)
     return EXIT_NOT_MET if failures else 0

@@ -5,6 +5,7 @@ that stays at one place would keep the server's write-ahead log from beginning a
 therefore be gone later, if a trim came between; whoever needs a whole log says so when it has a gap.
 """
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,8 +61,9 @@ class ReadStore:
         self.path = path
         self.connection = _open(path)
         try:
-            _check_format(self.connection, path)
-            self._ledger = Ledger(self.connection)
+            with self._whole():
+                _check_format(self.connection, path)
+                self._ledger = Ledger(self.connection)
         except BaseException:
             self.connection.close()
             raise
@@ -70,8 +72,10 @@ class ReadStore:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         self.close()
+        if isinstance(error, apsw.Error | UnicodeDecodeError):  # of a file that is damaged, mostly
+            raise JournalCorrupt("unreadable_store", f"{self.path} cannot be read: {error}") from error
 
     def close(self) -> None:
         """Let go of the file."""
@@ -84,7 +88,8 @@ class ReadStore:
 
     def refresh(self) -> None:
         """Look again which lanes and pools there are, and where they end."""
-        self._ledger.reload()
+        with self._whole():
+            self._ledger.reload()
 
     def lane_name(self, lane_id: int) -> str:
         """Return the name of a lane, which may have come since the store was opened."""
@@ -111,6 +116,10 @@ class ReadStore:
 
     def epochs(self) -> list[StoredEpoch]:
         """Return the epochs of all lanes and parents, each one's in their order."""
+        with self._whole():
+            return self._epochs()
+
+    def _epochs(self) -> list[StoredEpoch]:
         return [
             StoredEpoch(
                 Epoch(
@@ -128,6 +137,16 @@ class ReadStore:
             )
             for lane, epoch, from_seq, fold_from, spec, rule, build, reason, at, pool in self.rows(_EPOCHS)
         ]
+
+    @contextlib.contextmanager
+    def _whole(self) -> Iterator[None]:
+        """Let several queries see one moment; what then does not fit together is damaged."""
+        try:
+            with self.connection:
+                yield
+        except (apsw.Error, LookupError, ValueError, msgspec.DecodeError) as error:
+            detail = f"the lanes, pools and epochs of {self.path} cannot be read: {type(error).__name__} {error}"
+            raise JournalCorrupt("unreadable_store", detail) from None
 
     def pool_info(self, pool: str) -> PoolInfo:
         """Return which lanes were in a pool when, and its last number, as of now."""
@@ -176,6 +195,8 @@ def _open(path: Path) -> apsw.Connection:
             raise JournalUnavailable("store_unreachable", detail) from None
     except apsw.NotADBError:
         raise _not_a_store(path) from None
+    except apsw.Error as error:
+        raise JournalUnavailable("store_unreachable", f"{path} cannot be opened: {error}") from None
     return _connect(path, "mode=ro&immutable=1")  # in a folder that cannot be written to, and with nothing beside it
 
 

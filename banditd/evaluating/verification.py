@@ -14,6 +14,7 @@ from banditd.evaluating.chains import check_chain
 from banditd.evaluating.entries import Selection
 from banditd.evaluating.findings import Findings, Kind, Problem
 from banditd.evaluating.folds import OwnStart, fold_alone, fold_own, fold_shared
+from banditd.evaluating.places import Place, claims_of_nothing, read_places
 from banditd.evaluating.plan import Part, Plan, Question
 from banditd.evaluating.played import mixed, own_and_shared, redrawn, redrawn_owner, states_of
 from banditd.evaluating.reading import log_reader
@@ -26,11 +27,6 @@ __all__ = ["NEAR", "Step", "verify_store"]
 
 NEAR: Final = 1e-6  # how far vectors may be from those of another build
 
-_PAGE: Final = 200
-_DECISIONS: Final = (
-    "SELECT d.id, d.event_id, l.name, d.epoch, d.body FROM decisions d JOIN lanes l ON l.id = d.lane_id"
-    " WHERE d.id > ? AND d.id <= ? ORDER BY d.id LIMIT ?"
-)
 _UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, ValueError, LookupError)
 
 Step = Callable[[str], None]
@@ -85,31 +81,36 @@ class _Run:
 
     def check_decisions(self) -> None:
         """Repeat the draws, and plan what is to be asked of which fold."""
-        after = 0
-        while page := self._store.rows(_DECISIONS, after, self._last, _PAGE):
-            for number, event_id, lane, epoch, body in page:
-                after = number
-                if self._selection.has_lane(lane):
-                    self._check_decision(number, event_id, lane, epoch, body)
+        for place in read_places(self._store, last=self._last):
+            if self._selection.has_lane(place.lane):
+                self._check_decision(place)
+        if self._selection == Selection():  # nobody knows of which lane and time the lost ones were
+            for event_id, number in claims_of_nothing(self._store):
+                detail = "its event id is claimed, and the decision is missing"
+                self.findings.report(Problem(number, "unreadable", event_id, "", 0, 0, detail))
 
-    def _check_decision(self, number: int, event_id: str, lane: str, epoch: int, body: bytes) -> None:
+    def _check_decision(self, place: Place) -> None:
+        number = place.number
         try:
-            decision = decode_decision(body)
+            decision = decode_decision(place.body)
             if not self._selection.has_time(decision.at):
                 return
-            is_there = (decision.event_id, decision.lane, decision.epoch) == (event_id, lane, epoch)
-            if is_there:
+            mistake = place.mistake(decision)
+            if not mistake:
                 self._check_draws(number, decision)
         except _UNREADABLE as error:
-            detail = f"the stored decision cannot be read: {error}"
-            self.findings.report(Problem(number, "unreadable", event_id, lane, epoch, 0, detail))
+            mistake = f"the stored decision cannot be read: {error}"
+            self.findings.report(Problem(number, "unreadable", place.event_id, place.lane, place.epoch, 0, mistake))
             return
         self._step("decisions")
         self.findings.decisions += 1
-        if not is_there:
-            detail = "the stored decision is of another id, lane or epoch than its place in the store"
-            self.findings.report(Problem(number, "unreadable", event_id, lane, epoch, decision.seq, detail))
+        if mistake:
+            self.findings.report(
+                Problem(number, "unreadable", place.event_id, place.lane, place.epoch, decision.seq, mistake)
+            )
             return
+        if loss := place.loss():
+            self._report(number, decision, "outcome", loss)
         for member, state in enumerate(states_of(decision)):
             try:
                 key = self._beginnings.key_of(state)
@@ -205,6 +206,10 @@ class _Run:
         number, decision = answer.question.decision, answer.decision
         if decision is None or answer.reason:
             self._plan.give_up(number, answer.reason)
+        elif answer.broken:
+            if not self._plan.is_given_up(number):
+                self._plan.give_up(number, "")
+                self._report(number, decision, "unreadable", f"the stored decision cannot be made: {answer.broken}")
         elif answer.wrong:
             if answer.erased:
                 self._plan.give_up(number, "erased_since")

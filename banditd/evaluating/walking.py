@@ -33,6 +33,8 @@ class Answer:
         Whether an outcome had been erased before this place of the log.
     wrong
         In what the state that the decision names is not the log's.
+    broken
+        Why the decision is none that a policy could have made.
     reason
         A word of `findings.REASONS`.
     """
@@ -42,6 +44,7 @@ class Answer:
     played: Sequence[FloatArray] = ()
     erased: bool = False
     wrong: str = ""
+    broken: str = ""
     reason: str = ""
 
 
@@ -89,6 +92,8 @@ class Walk:
                 played = play(decision, question)
             except StateMissing as missing:
                 return Answer(question, decision, erased=self.erased, wrong=str(missing))
+            except _UNREADABLE as error:
+                return Answer(question, decision, broken=str(error))
             return Answer(question, decision, played, self.erased)
         return Answer(question, None, reason="dropped_meanwhile")
 

@@ -112,7 +112,8 @@ class Column(_Unchanging):
         """Return the column."""
         if self.name not in block.targets:
             there = ", ".join(sorted(block.targets)) or "none"
-            raise InvalidLog("unknown_column", f"target.{self.name}", f"is no target column of the log: it has {there}")
+            detail = f"is no target column of the log, which has {there}: a mapping says target.{self.name}=COLUMN"
+            raise InvalidLog("unknown_column", f"target.{self.name}", detail)
         return Played(block.targets[self.name])
 
 

@@ -99,7 +99,7 @@ def _joined(text: str) -> list[str]:
         elif words and "=" not in words[-1] and _VALUE.fullmatch(word):
             words[-1] += f"={word}"
         else:
-            raise _refused(f"hold {word[:50]!r}, which is neither an option such as --epsilon nor its value")
+            raise _refused(f"must not hold {word[:50]!r}, no long option such as --epsilon and no value of one")
     return words
 
 

@@ -98,6 +98,13 @@ class _VwCandidate:
         """Have VW read, answer and learn each line."""
         if len(block.lines) != block.n_events:
             raise InvalidLog("no_dsjson", "log", "must be dsjson, which VW reads itself, for VW's own options")
+        try:
+            return self._play(block, whole, rejection)
+        except RuntimeError as error:  # VW's own, such as of lines with slots for --cb_explore_adf
+            option = "" if self._has_slots else "; decisions with slots need --ccb_explore_adf"
+            raise InvalidLog("vw_failed", "vw", f"cannot go on with this log: {error}{option}") from None
+
+    def _play(self, block: Block, whole: Literal["whole", "chosen"], rejection: Rejection | None) -> Played:
         if self._has_slots:
             if rejection is not None:
                 raise InvalidLog("slots", "question", "cannot be `deployed` for --ccb_explore_adf")

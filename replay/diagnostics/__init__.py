@@ -2,7 +2,7 @@
 
 from replay.diagnostics.duplicates import Duplicates
 from replay.diagnostics.log import LogCounts
-from replay.diagnostics.rules import candidate_findings, grade, log_findings, log_health, refusal, verdict
+from replay.diagnostics.rules import candidate_findings, grade, log_findings, log_health, refusal, settled, verdict
 from replay.diagnostics.shares import ActionShares, Mismatch, chi_square_tail
 from replay.diagnostics.weights import WeightCounts
 
@@ -18,5 +18,6 @@ __all__ = [
     "log_findings",
     "log_health",
     "refusal",
+    "settled",
     "verdict",
 ]

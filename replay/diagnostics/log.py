@@ -10,7 +10,7 @@ import numpy as np
 from policies.protocol import FloatArray
 from replay.diagnostics.duplicates import Duplicates
 from replay.diagnostics.shares import ActionShares
-from replay.sums import Moments
+from replay.moments import Moments
 
 __all__ = ["LogCounts"]
 
@@ -89,6 +89,11 @@ class LogCounts:
         furthest = float(sums[int(apart.argmax())])
         if abs(furthest - 1.0) > abs(self.furthest_sum - 1.0):
             self.furthest_sum = furthest
+
+    def set_aside(self, events: int) -> None:
+        """Take in events whose probabilities the reader could not use, as they are no distribution over the actions."""
+        self.distributions += events
+        self.off += events
 
     def add_rewards(self, events: int, *, missing: int, late: int) -> None:
         """Take in how many of some events got no reward, or got it too late."""

@@ -5,15 +5,16 @@ docs/estimators.md says the same in a table.
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from replay.diagnostics.duplicates import Duplicates
 from replay.diagnostics.log import LogCounts
 from replay.diagnostics.shares import Mismatch
 from replay.diagnostics.weights import two_sided
+from replay.moments import Spread
 from replay.results import Diagnostics, Finding, Grade, Lift, LogHealth, Verdict
-from replay.sums import Spread
 
-__all__ = ["candidate_findings", "grade", "log_findings", "log_health", "refusal", "verdict"]
+__all__ = ["candidate_findings", "grade", "log_findings", "log_health", "refusal", "settled", "verdict"]
 
 MOST_TOP_SHARE = 0.1  # of all weight in one row: beyond it an estimate is that row's reward
 FEWEST_ESS, ENOUGH_ESS = 100.0, 1_000.0  # red below the first, green from the second
@@ -23,6 +24,7 @@ NOTED_APART, MOST_APART = 0.01, 0.05  # of the mean weight from 1: less is the r
 NOTED_P, LEAST_P = 1e-3, 1e-6  # of the choices, given the probabilities
 NOTED_SHARE, MOST_SHARE = 0.01, 0.2  # of events with missing or late rewards
 MOST_OFF = 0.01  # share of events whose probabilities do not sum to 1, or that are duplicates
+ROUNDING = 1e-6  # of the baseline's mean: propensities that were written as floats of 32 bits differ by so much
 SMALL_PROPENSITY = 1e-4  # a row that was so unlikely can outweigh ten thousand
 
 
@@ -33,7 +35,7 @@ def refusal(used: Spread) -> str:
     effective sample below 100, so that what is refused is always graded red.
     """
     if used.total <= 0.0:
-        return "no row of the log has any weight: the target never plays what was logged"
+        return "no row of the log has any weight left: the target never plays what was logged, or tau cuts all of it"
     if used.top_share > MOST_TOP_SHARE:
         return (
             f"one row has {used.top_share:.0%} of all weight (weight {used.heaviest:.4g}): the effective sample is "
@@ -103,9 +105,8 @@ def log_findings(counts: LogCounts) -> tuple[Finding, ...]:
 def _propensities(counts: LogCounts) -> Iterator[Finding]:
     if counts.off:
         share = counts.off / counts.distributions
-        detail = (
-            f"The probabilities of {share:.2%} of the events do not sum to 1; one sums to {counts.furthest_sum:.4g}."
-        )
+        seen = f"; one sums to {counts.furthest_sum:.4g}" if counts.furthest_sum != 1.0 else ", and were set aside"
+        detail = f"The probabilities of {share:.2%} of the events do not sum to 1{seen}."
         yield Finding("propensity_sum", serious=share > MOST_OFF, detail=detail)
     if counts.certain > NOTED_SHARE * counts.n:
         detail = f"{counts.certain / counts.n:.1%} of the rows were certain (propensity 1) and tell of no other action."
@@ -138,10 +139,13 @@ def _mismatch(what: str, found: Mismatch, p_value: float) -> Finding:
 def _rewards(counts: LogCounts) -> Iterator[Finding]:
     if counts.n and counts.reward_min == counts.reward_max:
         yield Finding("rewards_equal", serious=False, detail=f"All rewards are {counts.reward_min:g}.")
-    for code, number, what in (("missing_rewards", counts.missing, "never"), ("late_rewards", counts.late, "too late")):
+    for code, number, what in (
+        ("missing_rewards", counts.missing, "No reward came for {:.1%} of the events: they were left out."),
+        ("late_rewards", counts.late, "The rewards of {:.1%} of the events came too late to count."),
+    ):
         if number > NOTED_SHARE * counts.n_rewards:
             share = number / counts.n_rewards
-            detail = f"The reward of {share:.1%} of the events came {what}."
+            detail = what.format(share)
             yield Finding(code, serious=share > MOST_SHARE, detail=detail)
 
 
@@ -175,3 +179,11 @@ def verdict(lift: Lift | None, how_far: Grade) -> Verdict:
     if lift.lower > 0.0:
         return "better"
     return "worse" if lift.upper < 0.0 else "not enough data"
+
+
+def settled(lift: Lift) -> Lift:
+    """Return a lift that holds 0 where both play alike but for the digits with which the log was written."""
+    mean = abs(lift.value / lift.relative) if lift.relative else math.nan
+    if lift.value != 0.0 and not max(abs(lift.lower), abs(lift.upper)) <= ROUNDING * mean:
+        return lift
+    return replace(lift, lower=min(lift.lower, lift.value, 0.0), upper=max(lift.upper, lift.value, 0.0))

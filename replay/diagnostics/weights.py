@@ -8,8 +8,8 @@ import numpy as np
 
 from policies.protocol import FloatArray
 from replay.batch import Batch
+from replay.moments import Moments, Spread
 from replay.results import Bin, Diagnostics
-from replay.sums import Moments, Spread
 
 __all__ = ["WeightCounts", "two_sided"]
 

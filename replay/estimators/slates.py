@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from policies.protocol import FloatArray
 from replay.batch import Batch
@@ -58,6 +58,11 @@ class SlateBatch:
 
     def __len__(self) -> int:
         return len(self.rewards)
+
+    def only(self, rows: NDArray[np.bool_]) -> "SlateBatch":
+        """Return some of the rows."""
+        columns = (self.rewards, self.propensities, self.target, self.q_logged, self.q_target, self.multiplicity)
+        return SlateBatch(*(None if column is None else column[rows] for column in columns))  # type: ignore[arg-type]  # only those are None that may be
 
     @classmethod
     def of(

@@ -10,8 +10,8 @@
    Pearson's, if that is nearer.
 5. What lies outside the range of rewards is cut off.
 
-An estimate with a reward model goes by rules 3 and 5 with the reach that its terms have; one with smaller weights by
-rule 3 without the knowledge that weights have the mean 1, and its interval is one for what it averages.
+An estimate with a reward model goes by rules 1, 3 and 5, a phantom having the mean prediction; one with smaller weights
+by rule 3 without the knowledge that weights have the mean 1, and its interval is one for what it averages.
 """
 
 import math
@@ -35,7 +35,7 @@ _FEW = 8.0  # weighted successes below which likelihood alone is needlessly wide
 
 def auto(sums: Sums, limits: Limits) -> Interval:
     """Return an interval for the policy's value: the same for every estimator without a reward model."""
-    if not sums.n or (not sums.n_weighted and not sums.has_model):
+    if not sums.n_weighted:
         return Interval(*limits.everything, "everything: no row speaks of the target")
     known = Known.of(sums, limits)
     shrunk = sums.used.largest < sums.weight_max
@@ -45,6 +45,8 @@ def auto(sums: Sums, limits: Limits) -> Interval:
     if _is_predicted(sums):
         return replace(found, method=f"{found.method}: how predictions vary, not how far they are off")
     if shrunk:
+        if not sums.has_model:  # what is averaged lies between weights of 0 and of the largest
+            found = found.within(min(0.0, limits.low * known.used), max(0.0, limits.high * known.used))
         return replace(found, method=f"{found.method}: of what smaller weights average, not of the policy's value")
     if not sums.has_model:
         found = _few(found, sums, limits, known)

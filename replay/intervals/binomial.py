@@ -1,7 +1,7 @@
 """Clopper & Pearson's interval, and what becomes of it when successes carry weights."""
 
 from replay.errors import InvalidLog
-from replay.intervals.interval import Interval, Limits
+from replay.intervals.interval import Interval, Limits, check_level
 from replay.intervals.quantiles import beta_quantile
 from replay.sums import Sums
 
@@ -33,8 +33,7 @@ def clopper_pearson(successes: int, trials: int, *, level: float = 0.95) -> tupl
     """
     if not 0 <= successes <= trials:
         raise InvalidLog("count_out_of_range", "successes", f"must be 0 to {trials}, not {successes}")
-    if not 0 < level < 1:
-        raise InvalidLog("level_out_of_range", "level", f"must lie between 0 and 1, not {level}")
+    check_level(level)
     tail = (1 - level) / 2
     return least_successes(successes, trials, tail=tail), most_successes(successes, trials, tail=tail)
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from policies.protocol import FloatArray
 from replay.errors import InvalidLog
-from replay.intervals.interval import Interval
+from replay.intervals.interval import Interval, check_level
 from replay.sums import Terms
 
 __all__ = ["COUNT_SHARES", "Bootstrap"]
@@ -29,6 +29,7 @@ COUNT_SHARES: Final = (94, 95, 46, 16, 4, 1)  # how many of 256 bytes give 0, 1,
 _COPIES: Final = np.repeat(np.arange(len(COUNT_SHARES)), COUNT_SHARES).astype(np.float32)
 _BLOCK_ROWS: Final = 256  # × 1,000 replicates × 4 bytes: what fits beside the columns in a core's cache
 _BYTES_A_DRAW: Final = 8
+_SEEDS: Final = 2**64
 _COLUMNS: Final = 3  # numerator, weight, base
 _SQUARES: Final = [(i, j) for i in range(_COLUMNS) for j in range(i, _COLUMNS)]
 
@@ -56,6 +57,8 @@ class Bootstrap:
     _ratios: tuple[bool, ...] = ()
 
     def __post_init__(self) -> None:
+        if not 0 <= self.seed < _SEEDS:
+            raise InvalidLog("seed_out_of_range", "seed", f"must be a whole number from 0, not {self.seed!r}")
         if self.n_replicates < _BYTES_A_DRAW or self.n_replicates % _BYTES_A_DRAW:
             raise InvalidLog("count_out_of_range", "n_replicates", f"must be a multiple of 8, not {self.n_replicates}")
 
@@ -119,8 +122,9 @@ class Bootstrap:
         Raises
         ------
         InvalidLog
-            No rows were taken, or there is no such estimate.
+            No rows were taken, there is no such estimate, or the level is not between 0 and 1.
         """
+        check_level(level)
         if not 0 <= index < len(self._ratios):
             raise InvalidLog("estimator_differs", "bootstrap", f"has no estimate number {index}")
         tails = [(1.0 - level) / 2, (1.0 + level) / 2]

@@ -1,5 +1,6 @@
 """One door to every interval that running sums are enough for."""
 
+import math
 from typing import Final
 
 from replay.errors import InvalidLog
@@ -39,14 +40,14 @@ def interval(
     reward_range
         What a reward can be, not what was seen.
     max_weight
-        The largest weight that there can be, not the largest seen; None if nobody knows.
+        The largest weight that there can be, not the largest seen; None, or infinity, if nobody knows.
 
     Raises
     ------
     InvalidLog
         A setting is out of its range, or the method does not fit the estimate.
     """
-    limits = Limits(level, *reward_range, max_weight)
+    limits = Limits(level, *reward_range, None if max_weight == math.inf else max_weight)
     if method not in METHODS:
         raise InvalidLog("method_unknown", "interval", f"must be one of {', '.join(METHODS)}, not {method!r}")
     if isinstance(sums, JointSums):

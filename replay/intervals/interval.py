@@ -6,7 +6,7 @@ from typing import Self
 
 from replay.errors import InvalidLog
 
-__all__ = ["Interval", "Limits"]
+__all__ = ["Interval", "Limits", "check_level"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +51,7 @@ class Limits:
     max_weight: float | None = None
 
     def __post_init__(self) -> None:
-        if not 0.0 < self.level < 1.0:
-            raise InvalidLog("level_out_of_range", "level", f"must lie between 0 and 1, not {self.level!r}")
+        check_level(self.level)
         if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
             raise InvalidLog(
                 "range_invalid", "reward_range", f"must be two finite numbers in order, not {(self.low, self.high)}"
@@ -76,3 +75,15 @@ class Limits:
     def everything(self) -> tuple[float, float]:
         """The range itself: the interval of a log that says nothing."""
         return self.low, self.high
+
+
+def check_level(level: float) -> None:
+    """Refuse a coverage that nobody can promise.
+
+    Raises
+    ------
+    InvalidLog
+        It does not lie between 0 and 1.
+    """
+    if not 0.0 < level < 1.0:
+        raise InvalidLog("level_out_of_range", "level", f"must lie between 0 and 1, not {level!r}")

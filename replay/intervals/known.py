@@ -40,14 +40,17 @@ class Known:
         # A row of a log that was thinned out counts as several.
         several = sums.used.heaviest / sums.used.largest if sums.used.largest > 0.0 else 1.0
         shrunk = sums.used.largest < sums.weight_max
-        low, high = limits.low - sums.base_max, limits.high - sums.base_min
-        return cls(
-            weight * several,
-            source,
-            (sums.used.largest if shrunk else weight) * several,
-            min(low, sums.residual_min) if sums.n_weighted else low,
-            max(high, sums.residual_max) if sums.n_weighted else high,
-        )
+        return cls(weight * several, source, (sums.used.largest if shrunk else weight) * several, *_reach(sums, limits))
+
+
+def _reach(sums: Sums, limits: Limits) -> tuple[float, float]:
+    # A row that did not come is taken to have the mean prediction: its reward is what it adds to the estimate besides.
+    # So a model that predicts the same everywhere, which changes nothing, leaves the interval as it is without. The
+    # extremes of all predictions instead make intervals up to 1.4 times as wide, which then hold nearly always.
+    if not sums.has_model:
+        return limits.low, limits.high
+    predicted = float(sums.moments.mean[2])
+    return min(limits.low - predicted, 0.0), max(limits.high - predicted, 0.0)
 
 
 def _heaviest(sums: Sums, limits: Limits) -> tuple[float, str]:

@@ -15,7 +15,8 @@ import numpy as np
 from policies.protocol import FloatArray
 from replay.intervals.interval import Interval, Limits
 from replay.intervals.quantiles import student_quantile
-from replay.sums import Moments, Sums
+from replay.moments import Moments
+from replay.sums import Sums
 
 __all__ = ["Cloud", "cressie_read", "least_mean"]
 

@@ -87,6 +87,9 @@ def log_format(source: Source) -> LogFormat:
     lines = [line for line in first.splitlines() if line.lstrip().startswith(b"{")]
     if lines:
         return "jsonl" if _is_ours(lines[0]) else "dsjson"
+    if b"\0" in first:
+        detail = "is binary, and neither Parquet nor packed by gzip or zstd; text must be UTF-8"
+        raise InvalidLog("log_unreadable", source.path, detail)
     names = column_names(source)
     return "obd" if set(names) >= OPEN_BANDIT_COLUMNS else "csv"
 

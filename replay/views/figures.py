@@ -7,10 +7,11 @@ from typing import Final
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from replay.results import CandidateResult, Evaluation, Moment
 
-__all__ = ["clips", "cumulative", "forest", "learning", "plot", "weights"]
+__all__ = ["clips", "cumulative", "forest", "is_weighted", "learning", "plot", "weights"]
 
 # Okabe & Ito's colours, which people of any colour vision can tell apart; the last is for what is refused.
 COLOURS: Final = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f6000", "#5e3c99")
@@ -18,6 +19,9 @@ _REFUSED: Final = "#9a9a9a"
 _INK: Final = "#333333"
 _WIDTH: Final = 9.0  # inches
 _MOST_PANELS: Final = 12  # candidates: more make no page that anybody reads
+_FEW_DECADES: Final = 1.5  # of a scale: powers of ten alone would leave it without numbers
+_UNITS: Final = ((86_400.0, "days"), (3_600.0, "hours"), (60.0, "minutes"))  # seconds in each
+_FOUR: Final = 4  # panels, which look better as two rows of two
 
 
 def plot(evaluation: Evaluation) -> Figure:
@@ -33,10 +37,10 @@ def forest(evaluation: Evaluation) -> Figure:
     left, right = figure.subplots(1, 2, sharey=True, width_ratios=(1.6, 1.0))
     for place, (result, name) in enumerate(rows):
         estimate = result.estimates[name]
-        colour = _REFUSED if estimate.refused else COLOURS[results.index(result) % len(COLOURS)]
+        colour = _REFUSED if estimate.refused else _colour(evaluation, result)
         _bar(left, place, (estimate.value, estimate.lower, estimate.upper), colour, refused=bool(estimate.refused))
-        if result.lift is not None and result.lift.estimator == name and not estimate.refused:
-            lift = result.lift
+        lift = result.lift
+        if lift is not None and lift.estimator == name and not (estimate.refused or lift.refused):
             _bar(right, place, (lift.value, lift.lower, lift.upper), colour, refused=False)
     _bands(left, right, results)
     left.set_yticks(range(len(rows)), [f"{result.name}   {name}" for result, name in rows], fontsize=8)
@@ -46,6 +50,9 @@ def forest(evaluation: Evaluation) -> Figure:
     left.set_xlabel("mean reward (dashed: what the log earned)")
     right.set_xlabel(f"more than {evaluation.baseline}, on the same rows")
     _finish(left, right)
+    if not any(line.get_marker() == "o" for line in right.lines):
+        right.set_xticks([])
+        right.text(0.5, 0.5, "no lift can be told", transform=right.transAxes, ha="center", fontsize=8, color=_REFUSED)
     return figure
 
 
@@ -66,20 +73,33 @@ def cumulative(evaluation: Evaluation) -> Figure:
         axes.axhline(evaluation.health.reward_mean, color=_INK, linewidth=0.8, linestyle="--")
         _zoom(axes, result.over_time)
 
-    return _panels([result for result in evaluation.policies.values() if result.over_time], draw, share_y=False)
+    shown = [result for result in evaluation.policies.values() if result.over_time]
+    return _panels(evaluation, shown, draw, share_y=False)
 
 
 def learning(evaluation: Evaluation) -> Figure:
     """Return what each candidate earned between one moment and the next: for those that learn, the learning curve."""
+    shown = [result for result in evaluation.policies.values() if result.over_time]
+    smooth = {result.name: _smooth([moment.recent for moment in result.over_time]) for result in shown}
+    ends = [value for values in smooth.values() for value in values if math.isfinite(value)]
+    ends += [evaluation.health.reward_mean]
+    room = 0.5 * (max(ends) - min(ends))
 
     def draw(axes: Axes, result: CandidateResult, colour: str) -> None:
         x = _x_axis(axes, result.over_time)
-        recent = [moment.recent for moment in result.over_time]
-        axes.plot(x, recent, color=colour, alpha=0.3, linewidth=0.8)
-        axes.plot(x, _smooth(recent), color=colour, linewidth=1.6)
+        axes.plot(x, [moment.recent for moment in result.over_time], color=colour, alpha=0.3, linewidth=0.8)
+        axes.plot(x, smooth[result.name], color=colour, linewidth=1.6)
         axes.axhline(evaluation.health.reward_mean, color=_INK, linewidth=0.8, linestyle="--")
+        if room > 0.0:  # single moments may lie far beyond: the curve decides the scale
+            axes.set_ylim(min(ends) - room, max(ends) + room)
 
-    return _panels([result for result in evaluation.policies.values() if result.over_time], draw, share_y=True)
+    return _panels(evaluation, shown, draw, share_y=True)
+
+
+def is_weighted(result: CandidateResult) -> bool:
+    """Tell whether any row weighs more or less than another: of what the log did itself there is nothing to show."""
+    figures = result.diagnostics
+    return not (figures.max_weight == 1.0 and math.isclose(figures.mean_weight, 1.0))
 
 
 def weights(evaluation: Evaluation) -> Figure:
@@ -97,10 +117,12 @@ def weights(evaluation: Evaluation) -> Figure:
         )
         axes.set_xscale("log")
         axes.set_yscale("log")
+        _ticks(axes)
         axes.axvline(1.0, color=_INK, linewidth=0.8, linestyle="--")
         axes.set_xlabel(f"weight (0 on {result.diagnostics.share_zero:.1%} of the rows)", fontsize=8)
 
-    return _panels([result for result in evaluation.policies.values() if result.weight_histogram], draw, share_y=True)
+    shown = [result for result in evaluation.policies.values() if result.weight_histogram and is_weighted(result)]
+    return _panels(evaluation, shown, draw, share_y=True)
 
 
 def clips(evaluation: Evaluation) -> Figure:
@@ -119,18 +141,24 @@ def clips(evaluation: Evaluation) -> Figure:
         )
         axes.plot(clip, [estimate.value for estimate in estimates], color=colour, marker="o", markersize=3)
         axes.set_xscale("log")
+        _ticks(axes)
         axes.set_xlabel("clipped at a weight of", fontsize=8)
         axes.axhline(evaluation.health.reward_mean, color=_INK, linewidth=0.8, linestyle="--")
 
-    return _panels([result for result in evaluation.policies.values() if result.clip_scan], draw, share_y=False)
+    shown = [result for result in evaluation.policies.values() if result.clip_scan and is_weighted(result)]
+    return _panels(evaluation, shown, draw, share_y=False)
 
 
 def _panels(
-    results: Sequence[CandidateResult], draw: Callable[[Axes, CandidateResult, str], None], *, share_y: bool
+    evaluation: Evaluation,
+    results: Sequence[CandidateResult],
+    draw: Callable[[Axes, CandidateResult, str], None],
+    *,
+    share_y: bool,
 ) -> Figure:
-    """Return a figure with a panel for each result, three in a row."""
+    """Return a figure with a panel for each result, at most three in a row."""
     shown = results[:_MOST_PANELS]
-    columns = min(3, max(1, len(shown)))
+    columns = 2 if len(shown) == _FOUR else min(3, max(1, len(shown)))
     rows = max(1, math.ceil(len(shown) / columns))
     figure = Figure(figsize=(_WIDTH, 2.4 * rows + 0.2), layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False, sharey=share_y)
@@ -138,10 +166,22 @@ def _panels(
         if place >= len(shown):
             axes.set_axis_off()
             continue
-        axes.set_title(shown[place].name, fontsize=9, color=_INK, loc="left")
-        draw(axes, shown[place], COLOURS[place % len(COLOURS)])
+        title = f"{shown[place].name} (refused)" if _is_refused(shown[place]) else shown[place].name
+        axes.set_title(title, fontsize=9, color=_INK, loc="left")
+        draw(axes, shown[place], _colour(evaluation, shown[place]))
         _finish(axes)
     return figure
+
+
+def _colour(evaluation: Evaluation, result: CandidateResult) -> str:
+    """Return a candidate's colour, which is the same in all figures."""
+    if _is_refused(result):
+        return _REFUSED
+    return COLOURS[list(evaluation.policies).index(result.name) % len(COLOURS)]
+
+
+def _is_refused(result: CandidateResult) -> bool:
+    return all(estimate.refused for estimate in result.estimates.values())
 
 
 def _bar(axes: Axes, place: int, ends: tuple[float, float, float], colour: str, *, refused: bool) -> None:
@@ -170,11 +210,22 @@ def _x_axis(axes: Axes, moments: Sequence[Moment]) -> list[float]:
     """Return where the moments stand: at their times if the log has them, else at their rows."""
     if all(math.isfinite(moment.at) for moment in moments) and moments[0].at < moments[-1].at:
         start = moments[0].at
-        days = [(moment.at - start) / 86_400.0 for moment in moments]
-        axes.set_xlabel(f"days since {datetime.fromtimestamp(start, tz=UTC):%Y-%m-%d %H:%M} UTC", fontsize=8)
-        return days
+        unit, name = next(
+            ((size, name) for size, name in _UNITS if moments[-1].at - start >= 2.0 * size), (1.0, "seconds")
+        )
+        axes.set_xlabel(f"{name} since {datetime.fromtimestamp(start, tz=UTC):%Y-%m-%d %H:%M} UTC", fontsize=8)
+        return [(moment.at - start) / unit for moment in moments]
     axes.set_xlabel("rows", fontsize=8)
     return [float(moment.n) for moment in moments]
+
+
+def _ticks(axes: Axes) -> None:
+    """Put numbers on a scale of powers so that it can be read, whether it spans ten powers or half of one."""
+    low, high = axes.get_xlim()
+    few = math.log10(high / low) < _FEW_DECADES
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if few else (1.0,)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_locator(NullLocator())
 
 
 def _zoom(axes: Axes, moments: Sequence[Moment]) -> None:

@@ -14,6 +14,8 @@ from matplotlib.figure import Figure
 
 from replay.results import Estimate, Evaluation
 from replay.views import figures
+from replay.views.slices import side_by_side
+from replay.views.text import GRADES, OUTSIDE, is_outside, number, remarks
 
 __all__ = ["to_html"]
 
@@ -27,6 +29,7 @@ def to_html(evaluation: Evaluation, *, title: str = "What these policies would h
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
     environment.filters.update(number=number, percent=_percent, moment=_moment, interval=_interval)
+    environment.filters.update(outside=is_outside, remarks=remarks, slices=side_by_side)
     template = environment.from_string(files("replay.views").joinpath("report.html.j2").read_text("utf-8"))
     estimators = list(dict.fromkeys(name for result in evaluation.policies.values() for name in result.estimates))
     return template.render(
@@ -35,26 +38,19 @@ def to_html(evaluation: Evaluation, *, title: str = "What these policies would h
         health=evaluation.health,
         policies=evaluation.policies.values(),
         estimators=estimators,
+        kinds=list(evaluation.policies[evaluation.baseline].slices),
+        grades=GRADES,
+        outside_note=OUTSIDE,
         level=f"{100 * float(evaluation.settings.get('level', 0.95)):g} %",
         forest=_image(figures.forest, evaluation),
         cumulative=_image(figures.cumulative, evaluation) if _any(evaluation, "over_time") else None,
+        is_banded=any(
+            math.isfinite(moment.lower) for result in evaluation.policies.values() for moment in result.over_time
+        ),
         learning=_image(figures.learning, evaluation) if _any(evaluation, "over_time") else None,
-        weights=_image(figures.weights, evaluation) if _any(evaluation, "weight_histogram") else None,
-        clips=_image(figures.clips, evaluation) if _any(evaluation, "clip_scan") else None,
+        weights=_image(figures.weights, evaluation) if _is_weighted(evaluation, "weight_histogram") else None,
+        clips=_image(figures.clips, evaluation) if _is_weighted(evaluation, "clip_scan") else None,
     )
-
-
-def number(value: float, digits: int = 4) -> str:
-    """Return a number as people read it: some significant digits, no exponent in the usual range."""
-    if not math.isfinite(value):
-        return "–"
-    if value == 0.0:
-        return "0"
-    size = math.floor(math.log10(abs(value)))
-    if -5 <= size <= 8:  # noqa: PLR2004 - beyond it the zeros would fill the column
-        text = f"{value:,.{max(0, digits - 1 - size)}f}"
-        return text.replace("-", "−")
-    return f"{value:.{digits - 1}g}".replace("-", "−")
 
 
 def _percent(value: float) -> str:
@@ -71,6 +67,10 @@ def _interval(estimate: Estimate) -> str:
 
 def _any(evaluation: Evaluation, field: str) -> bool:
     return any(getattr(result, field) for result in evaluation.policies.values())
+
+
+def _is_weighted(evaluation: Evaluation, field: str) -> bool:
+    return any(getattr(result, field) and figures.is_weighted(result) for result in evaluation.policies.values())
 
 
 def _image(draw: Callable[[Evaluation], Figure], evaluation: Evaluation) -> Markup:

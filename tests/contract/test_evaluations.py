@@ -283,6 +283,8 @@ def test_a_request_is_answered_once(api: Client) -> None:
         ([], 422, "invalid_value", None),
         ({}, 422, "invalid_value", "policies"),
         ({"policies": ["uniform"]}, 422, "invalid_value", "policies"),
+        ({"policies": {"a": "uniform", "b": 3}}, 422, "invalid_value", "policies"),
+        (b'{"policies": {"a": {"kind": "vw", "bits": 1e999}}}', 422, "number_not_finite", "policies"),
         ({"policies": {"a": "uniform"}, "wings": 2}, 422, "invalid_value", "wings"),
         ({"policies": {"a": "uniform"}, "level": 1}, 422, "invalid_value", "level"),
         ({"policies": {"a": "uniform"}, "level": "high"}, 422, "invalid_value", "level"),

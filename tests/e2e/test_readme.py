@@ -91,6 +91,50 @@ def test_every_banditd_command_of_the_readme_is_one() -> None:
         assert all(option in shown for option in options), line
 
 
+def test_replay_of_the_readme_prints_the_table_that_it_shows(tmp_path: Path) -> None:
+    """Pasted, the command evaluates the log that is shipped, and every line shown is printed, figures within 2 %."""
+    shell = next(text for language, text in _BLOCKS if language == "sh" and text.startswith("make replay "))
+    shown = next(text for language, text in _BLOCKS if language == "text" and "estimator" in text)
+    make, target, arguments = shlex.split(shell)
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+
+    # What make hands to the shell; make itself would look whether everything is installed.
+    done = subprocess.run(
+        ["sh", "-c", f"exec {shlex.quote(sys.executable)} -m banditd {target} {arguments.removeprefix('ARGS=')}"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+    assert (make, done.returncode) == ("make", 0), done.stderr
+    printed = [_cells(line) for line in done.stdout.splitlines()]
+    for line in shown.splitlines():
+        assert any(_are_alike(_cells(line), other) for other in printed), line
+    assert (tmp_path / "report.html").read_text().startswith("<!doctype html>")
+
+
+def _cells(line: str) -> list[str]:
+    return re.split(r"\s{2,}| to |[()]", line.strip())
+
+
+def _are_alike(shown: list[str], printed: list[str]) -> bool:
+    """Tell whether two lines have the same words, and numbers that a CPU's rounding may have made different."""
+    return len(shown) == len(printed) and all(
+        ours == theirs or _number(ours) == pytest.approx(_number(theirs), rel=0.02)
+        for ours, theirs in zip(shown, printed, strict=True)
+    )
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text.replace(",", "").replace("−", "-"))
+    except ValueError:
+        return float("nan")  # which is like nothing, not even itself
+
+
 def test_every_link_of_the_readme_leads_somewhere() -> None:
     """A link within the project is a file or a folder of it."""
     links = re.findall(r"\]\(([^)#]+)\)", _README)

@@ -116,6 +116,7 @@ def test_requirement_that_is_not_met_ends_with_1() -> None:
         ((CLICKS, "--grid", "{kind='vw'"), "--grid"),
         ((CLICKS, "--level", "95"), "level"),
         ((CLICKS, "--baseline", "me"), "me"),
+        ((CLICKS, "--report", "nowhere/report.html"), "--report: nowhere/report.html cannot be written"),
     ],
 )
 def test_mistake_is_named_and_ends_with_2(arguments: tuple[str, ...], said: str) -> None:
@@ -146,5 +147,67 @@ def test_file_that_is_there_is_not_overwritten(tmp_path: Path) -> None:
 
     done = run(CLICKS, "--policy", "any=uniform", "--json", str(out), code=2)
 
+    assert "--json: " in done.stderr
     assert "--force" in done.stderr
     assert out.read_text() == "mine"
+
+
+def test_log_without_any_decision_ends_with_2(tmp_path: Path) -> None:
+    """A log of which every line was left out has no answer, and the reasons are told."""
+    log = tmp_path / "log.json"
+    log.write_text('{"Timestamp": broken\n' * 3)
+
+    done = run(str(log), "--policy", "any=uniform", code=2)
+
+    assert "holds no decision that can be evaluated (left out: 3 parse error)" in done.stderr
+    assert done.stdout == ""
+
+
+def test_vw_options_that_do_not_fit_the_log_end_with_2(tmp_path: Path) -> None:
+    """Decisions with slots are no lines for --cb_explore_adf, and the option for them is named."""
+    log = tmp_path / "log.json"
+    log.write_text(
+        '{"Timestamp":"2026-03-02T08:00:00Z","EventId":"a","Version":"1","c":{"_multi":[{"f":1},{"f":2}],"_slots":[{},{}]},'
+        '"_outcomes":[{"_label_cost":-1,"_a":[0,1],"_p":[0.5,0.5]},{"_label_cost":0,"_a":[1],"_p":[1.0]}]}\n'
+    )
+
+    done = run(str(log), "--policy", "raw=vw --cb_explore_adf", code=2)
+    run(str(log), "--policy", "raw=vw --ccb_explore_adf")
+
+    assert "need --ccb_explore_adf" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_column_of_a_table_is_named_by_the_mapping(tmp_path: Path) -> None:
+    """A column of probabilities is a candidate once the mapping names it; until then the error says how."""
+    log = tmp_path / "log.csv"
+    rows = [f"{place % 2},0.5,{'ab'[place % 2]},{0.1 + 0.8 * (place % 2)}" for place in range(400)]
+    log.write_text("\n".join(["click,p,item,p_new", *rows]))
+    mapping = "reward=click,propensity=p,action=item"
+
+    lacking = run(str(log), "--mapping", mapping, "--policy", "new=column:p_new", code=2)
+    done = run(str(log), "--mapping", f"{mapping},target.new=p_new", "--policy", "new=column:new")
+
+    assert "a mapping says target.p_new=COLUMN" in lacking.stderr
+    assert "0.9000" in done.stdout
+
+
+def test_slices_are_in_the_table(evaluated: tuple[str, dict[str, Any], str]) -> None:
+    """What the log is sliced by is printed, with each slice's rows."""
+    printed, result, page = evaluated
+
+    for part in result["policies"]["taste"]["slices"]["day"]:
+        assert part["name"] in printed
+        assert part["name"] in page
+
+
+def test_server_starts_without_the_libraries_of_evaluations() -> None:
+    """Neither `serve --help` nor `replay --help` reads Polars, pandas, Matplotlib or scikit-learn."""
+    for command in ("serve", "replay"):
+        program = (
+            "import sys\nfrom banditd.cli import main\ntry:\n"
+            f"    main(['{command}', '--help'])\nexcept SystemExit:\n"
+            "    print(sorted({'polars', 'pandas', 'matplotlib', 'sklearn'} & set(sys.modules)), file=sys.stderr)"
+        )
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+        assert done.stderr == "[]\n"

@@ -143,7 +143,7 @@ def test_confidence_sequences_hold_at_every_row_at_once() -> None:
 
 def _above(side: LowerBound, mean: float, alpha: float) -> bool:
     """Whether the bound lies above the true mean: cheaper than to find the bound."""
-    return side._log_wealth(mean) > -math.log(alpha)
+    return side._log_wealth(mean)[0] > -math.log(alpha)
 
 
 def _ever_out(terms: FloatArray, truth: float) -> bool:

@@ -1,5 +1,8 @@
 """A store that is read while its server goes on, or in a folder that cannot be written to."""
 
+import contextlib
+import errno
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -10,7 +13,7 @@ from banditd.errors import JournalUnavailable
 from banditd.evaluating import options, output, parquet
 from banditd.evaluating.chains import check_chain
 from banditd.evaluating.entries import Selection, read_entries
-from banditd.evaluating.errors import ExtrasMissing, LogGap, OutputExists
+from banditd.evaluating.errors import ExtrasMissing, LogGap, OptionInvalid, OutputExists
 from banditd.evaluating.findings import Findings
 from banditd.evaluating.store import ReadStore
 from banditd.evaluating.verification import verify_store
@@ -73,6 +76,26 @@ async def test_a_trim_during_the_check_is_told_from_a_loss(world: World) -> None
 
     assert findings.is_right
     world.journal._store._db.execute("UPDATE lanes SET base_seq = 0").fetchall()
+
+
+async def test_a_trim_within_a_page_takes_no_reward_from_an_outcome(world: World) -> None:
+    """Outcomes and the rewards that they were made of are read at one moment, so that no trim comes between them."""
+    await world.start()
+    await world.learn(40)
+    await settled(world)
+    findings = Findings()
+    dropped: list[object] = []
+
+    def drop_once() -> None:
+        if not dropped:
+            dropped.append(world.journal._store._db.execute("DELETE FROM rewards").fetchall())
+
+    with ReadStore(world.directory / "store.db") as store:
+        check_chain(store, "default/main", findings, when_checked=drop_once)
+
+    assert dropped
+    assert findings.is_right
+    assert findings.outcomes == 40
 
 
 async def test_a_trim_during_a_fold_is_told_from_a_loss(world: World) -> None:
@@ -155,6 +178,54 @@ def test_a_file_that_came_meanwhile_is_kept(tmp_path: Path) -> None:
         target.write_text("theirs")
 
     assert target.read_text() == "theirs"
+    assert [path.name for path in tmp_path.iterdir()] == ["log"]
+
+
+def test_a_full_disk_is_said_and_leaves_nothing(tmp_path: Path) -> None:
+    """What cannot be written to its end is named in a sentence, and no part of it is left."""
+    with (
+        pytest.raises(OptionInvalid, match="log cannot be written: No space left on device"),
+        output.opened(str(tmp_path / "log"), compression="none", force=False),
+    ):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_no_file_is_not_replaced(tmp_path: Path) -> None:
+    """Neither a folder nor a pipe makes room for a file, even if that was asked for."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+
+    for name in ("pipe", "folder"):
+        with (
+            pytest.raises(OptionInvalid, match="is no file"),
+            output.opened(str(tmp_path / name), compression="none", force=True),
+        ):
+            pass
+
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "pipe"]
+
+
+@pytest.mark.parametrize("came", [[], ["theirs"]])
+def test_a_file_system_without_links_has_files_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, came: list[str]
+) -> None:
+    """Where a file cannot have two names it is renamed, if nobody took the name meanwhile."""
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(Path, "hardlink_to", refuse)
+    target = tmp_path / "log"
+    expected = pytest.raises(OutputExists, match="came meanwhile") if came else contextlib.nullcontext()
+
+    with expected, output.opened(str(target), compression="none", force=False) as stream:
+        stream.write(b"ours")
+        if came:
+            target.write_text("theirs")
+
+    assert target.read_text() == ("theirs" if came else "ours")
     assert [path.name for path in tmp_path.iterdir()] == ["log"]
 
 

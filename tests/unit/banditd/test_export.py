@@ -456,6 +456,52 @@ def test_what_cannot_be_done_is_said(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_store_is_no_place_for_its_export(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Not even with --force is the store replaced by what is in it."""
+    before = store.read_bytes()
+
+    code = main(["export", "--store", str(store), "--format", "jsonl", "--output", str(store), "--force"])
+
+    assert code == 2
+    assert "is the store itself" in capsys.readouterr().err
+    assert store.read_bytes() == before
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_a_full_standard_output_is_said(store: Path) -> None:
+    """Where standard output takes no more, the command ends with 2 and one sentence."""
+    command = [sys.executable, "-m", "banditd", "export", "--store", str(store), "--format", "jsonl", "--output", "-"]
+
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+
+    assert done.returncode == 2
+    assert done.stderr == "banditd: --output: standard output cannot be written: No space left on device\n"
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["body = CAST('{' AS BLOB)", "body = CAST(replace(CAST(body AS TEXT), '\"id\"', '\"i\"') AS BLOB)", "epoch = 77"],
+)
+def test_a_decision_that_cannot_be_read_is_named(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], change: str
+) -> None:
+    """A damaged decision ends the export with 2 and its number; no half file is left."""
+    copy = tmp_path / "copy.db"
+    reading = apsw.Connection(str(store), flags=apsw.SQLITE_OPEN_READONLY)
+    reading.execute("VACUUM INTO ?", (str(copy),)).fetchall()
+    reading.close()
+    damaged = apsw.Connection(str(copy))
+    damaged.execute(f"UPDATE decisions SET {change} WHERE id = 7").fetchall()  # noqa: S608 - changes of this test
+    damaged.close()
+
+    code = main(["export", "--store", str(copy), "--format", "dsjson", "--output", str(tmp_path / "log")])
+
+    assert code == 2
+    assert "decision 7" in capsys.readouterr().err
+    assert not list(tmp_path.glob("*log*"))
+
+
 def test_what_is_no_store_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A file of another kind, or of another format, is not read."""
     (tmp_path / "text").write_text("not a database, however long it may be" * 100)

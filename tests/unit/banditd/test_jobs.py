@@ -403,6 +403,34 @@ def test_what_cannot_be_asked_is_refused(tmp_path: Path, fields: dict[str, Any],
     assert (refused.value.code, refused.value.field) == (code, field)
 
 
+def test_nobody_waits_for_ever_while_policies_are_tried_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Checking policies has an end after which the request is refused, and so has it when the server ends."""
+    request = EvaluationRequest(policies={"a": "uniform"})
+    config, files = load_config(None, {}), Files(tmp_path)
+
+    with pytest.raises(BanditdError) as ended:
+        command_of(request, config, files, goes_on=lambda: False)
+    monkeypatch.setattr("banditd.evaluating.asking._CHECKING_S", 0.0)
+    with pytest.raises(BanditdError) as late:
+        command_of(request, config, files)
+
+    for refused in (ended, late):
+        assert (refused.value.code, refused.value.field) == ("invalid_policy", "policies")
+
+
+def test_one_policy_that_no_argument_holds_is_refused(tmp_path: Path) -> None:
+    """A single argument has a limit of its own, below that of all together."""
+    large: dict[str, Any] = {"kind": "vw"}
+    for _ in range(3):
+        large = {"kind": "mixture", "policies": [large] * 10}
+    request = EvaluationRequest(policies={"large": large})
+
+    with pytest.raises(BanditdError) as refused:
+        command_of(request, load_config(None, {}), Files(tmp_path))
+
+    assert refused.value.code == "invalid_policy"
+
+
 def test_more_settings_than_a_command_line_holds_are_refused(tmp_path: Path) -> None:
     """Policies that each are right, and together too long for the system, are refused before a process is started."""
     large = {"kind": "mixture", "policies": [{"kind": "vw"}] * 32}

@@ -398,6 +398,79 @@ async def test_a_lost_row_is_noticed(world: World, statement: str) -> None:
     assert findings.unchecked["log_damaged"] > 0
 
 
+@pytest.mark.parametrize(
+    ("event_id", "statement", "kind"),
+    [
+        pytest.param("e19", "DELETE FROM outcomes WHERE decision_id = {0}", "outcome", id="the last outcome"),
+        pytest.param("e5", "UPDATE outcomes SET erased = 1 WHERE decision_id = {0}", "outcome", id="called erased"),
+        pytest.param("open", "DELETE FROM windows WHERE decision_id = {0}", "outcome", id="window"),
+        pytest.param("given up", "DELETE FROM lapses WHERE decision_id = {0}", "outcome", id="lapse"),
+        pytest.param("later", "DELETE FROM activations WHERE decision_id = {0}", "outcome", id="activation"),
+        pytest.param("e5", "UPDATE decisions SET deferred = 1 WHERE id = {0}", "unreadable", id="deferred"),
+        pytest.param("e5", "UPDATE decisions SET n_slots = 2 WHERE id = {0}", "unreadable", id="slots"),
+        pytest.param("e5", "UPDATE decisions SET lane_id = 99 WHERE id = {0}", "unreadable", id="lane"),
+        pytest.param("e5", "DELETE FROM claims WHERE decision_id = {0}", "unreadable", id="claim"),
+        pytest.param("e5", "UPDATE claims SET decision_id = 1 WHERE decision_id = {0}", "unreadable", id="other claim"),
+        pytest.param("open", "DELETE FROM decisions WHERE id = {0}", "unreadable", id="decision"),
+    ],
+)
+async def test_what_is_lost_beside_a_decision_is_noticed(
+    world: World, event_id: str, statement: str, kind: Kind
+) -> None:
+    """A claim, window, activation or outcome that is gone names its decision, though no later state depends on it."""
+    await world.start()
+    await world.rank("given up", activate=False)
+    await world.rank("later", activate=False)
+    await world.service.activate("later")
+    await close_windows(world)
+    await world.learn(20)
+    await world.rank("open")
+    await settled(world)
+    ((number,),) = rows(world.directory / "store.db", "SELECT id FROM decisions WHERE event_id = ?", event_id)
+
+    before = of(world)
+    found = verified(copied(world, statement.format(number)))
+
+    assert before.is_right
+    assert [(problem.event_id, problem.kind) for problem in found.problems] == [(event_id, kind)]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("actions", []), ("actions", [{"id": "a", "wings": 2}]), ("context", "text"), ("context", {"a": [[1]]})],
+)
+async def test_a_decision_that_no_policy_could_make_is_named(world: World, name: str, value: object) -> None:
+    """A stored decision whose parts cannot be read is a finding, and no end of the check."""
+    await world.start()
+    await world.learn(20)
+    await settled(world)
+    store = copied(world)
+    rewritten(store, "e10", set_to(name, value))
+
+    findings = verified(store)
+
+    assert {problem.event_id for problem in findings.problems} == {"e10"}
+    assert "unreadable" in {problem.kind for problem in findings.problems}
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["DELETE FROM pools", "UPDATE epochs SET spec = '{'", "UPDATE epochs SET rule = '{}'", "DROP TABLE epochs"],
+)
+async def test_a_store_whose_lanes_cannot_be_read_is_said_to_be_so(
+    world: World, capsys: pytest.CaptureFixture[str], statement: str
+) -> None:
+    """Where nothing can be checked the command ends with 2 and a sentence."""
+    await world.start()
+    await world.learn(3)
+    await settled(world)
+
+    code = main(["verify", "--store", str(copied(world, "PRAGMA foreign_keys = OFF", statement))])
+
+    assert code == 2
+    assert "cannot be read" in capsys.readouterr().err
+
+
 async def test_what_learned_from_a_broken_decision_is_not_blamed(world: World) -> None:
     """Where a stored decision cannot be read, the states after its outcome are unknown, and it alone is named."""
     await world.start()

@@ -177,7 +177,12 @@ def test_a_target_that_was_never_logged_is_refused() -> None:
         ({"level": 1.0}, "level_out_of_range", "level"),
         ({"reward_range": (1.0, 0.0)}, "range_invalid", "reward_range"),
         ({"reward_range": (0.0, math.inf)}, "range_invalid", "reward_range"),
+        ({"reward_range": (0.0, 0.5, 1.0)}, "range_invalid", "reward_range"),
         ({"max_weight": 1.5}, "weight_out_of_range", "max_weight"),
+        ({"max_weight": math.nan}, "weight_out_of_range", "max_weight"),
+        ({"estimators": "ips"}, "estimators_invalid", "estimators"),
+        ({"interval": "percentile_bootstrap", "seed": -1}, "seed_out_of_range", "seed"),
+        ({"interval": "studentised_bootstrap", "level": 95.0}, "level_out_of_range", "level"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, dict) else None,
 )
@@ -189,6 +194,21 @@ def test_rubbish_is_refused_by_name(changed: dict[str, Any], code: str, field: s
         estimate(given.pop("rewards"), given.pop("propensities"), given.pop("target"), **given)
 
     assert (caught.value.code, caught.value.field) == (code, field)
+
+
+def test_an_infinite_largest_weight_is_one_that_nobody_knows(log: Mapping[str, FloatArray]) -> None:
+    """`max_weight` of infinity says as much as none, for every interval."""
+    for method in METHODS:
+        settings: dict[str, Any] = {"interval": method, "estimators": ("ips", "snips")}
+
+        assert estimate(*_three(log), max_weight=math.inf, **settings) == estimate(*_three(log), **settings)
+
+
+def test_weights_that_are_all_cut_are_not_said_to_be_never_played() -> None:
+    """`switch_dr` whose `tau` leaves no weight is refused, and the reason names that."""
+    found = estimate([1.0, 0.0], [0.1, 0.1], [1.0, 1.0], q_logged=[0.5, 0.5], q_target=[0.5, 0.5], tau=5.0)["switch_dr"]
+
+    assert "tau cuts all of it" in found.refused
 
 
 # ------------------------------------------------------------------------------------------------------ differences
@@ -238,6 +258,12 @@ def test_a_difference_is_refused_where_one_of_the_two_is() -> None:
 
     assert "never plays" in found["ips"].refused
     assert math.isnan(found["ips"].relative)
+
+
+def test_the_level_of_a_differences_bootstrap_is_checked(log: Mapping[str, FloatArray]) -> None:
+    """A bootstrap of a difference refuses a level that is none, as every other interval does."""
+    with pytest.raises(InvalidLog, match="level"):
+        estimate_difference(*_three(log), log["propensities"], interval="percentile_bootstrap", level=95.0)
 
 
 def test_a_ratio_without_weight_has_no_bootstrap() -> None:

@@ -190,7 +190,7 @@ def test_a_column_of_the_log_is_a_candidate() -> None:
     block = _columns(targets={"new": np.array([0.1, 0.2, 0.3, 0.4])})
 
     np.testing.assert_array_equal(Column("new").build().play(block).target, [0.1, 0.2, 0.3, 0.4])
-    with pytest.raises(InvalidLog, match="it has new"):
+    with pytest.raises(InvalidLog, match="which has new"):
         Column("old").build().play(block)
 
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from replay.batch import Batch
-from replay.diagnostics import candidate_findings, grade, refusal, verdict
+from replay.diagnostics import candidate_findings, grade, refusal, settled, verdict
 from replay.diagnostics.weights import WeightCounts
+from replay.moments import Spread
 from replay.results import Finding, Grade, Lift, Verdict
-from replay.sums import Spread
 
 SERIOUS, MINOR = Finding("a", serious=True, detail=""), Finding("b", serious=False, detail="")
 
@@ -75,3 +75,20 @@ def test_refusals_give_the_figures() -> None:
         "one row has 80% of all weight (weight 8): the effective sample is 1.5 rows"
     )
     assert "never plays" in refusal(Spread())
+
+
+@pytest.mark.parametrize(
+    ("lift", "said"),
+    [
+        (Lift("snips", 8.9e-16, 8.9e-16, 8.9e-16, "paired", 8.9e-16 / 2.5), "not enough data"),
+        (Lift("snips", 9e-16, -5.2e-8, -5.1e-8, "paired", 9e-16 / 2.5), "not enough data"),
+        (Lift("snips", 0.0, 2.5e-32, 1.5e-16, "paired", 0.0), "not enough data"),
+        (Lift("snips", 0.1, 0.05, 0.15, "paired", 0.0), "better"),
+        (Lift("snips", 1e-5, 9e-6, 1.1e-5, "paired", 1e-5 / 2.5), "better"),
+        (Lift("snips", 0.1, 0.05, 0.15, "paired", float("nan")), "better"),
+        (Lift("snips", -0.1, -0.15, -0.05, "paired", -0.04), "worse"),
+    ],
+)
+def test_rounding_of_propensities_is_no_lift(lift: Lift, said: str) -> None:
+    """A policy that plays as the log did is neither better nor worse for the last digits of the log's numbers."""
+    assert verdict(settled(lift), "green") == said

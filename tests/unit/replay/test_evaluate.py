@@ -581,15 +581,16 @@ def test_a_block_of_which_nothing_is_left_is_passed_over() -> None:
 
 
 def test_what_a_reader_noted_of_rewards_is_part_of_the_logs_health() -> None:
-    """Rewards that never came or came late are a finding about the log."""
+    """That rewards came late is a finding about the log, and so, though it is no fault, is how many are the default."""
     log = NotedLog(make_events(100, seed=17), noted=Counter(default_reward=30, late_reward=5))
 
     found = evaluate(log, {})
 
     assert [(one.code, one.serious) for one in found.health.findings] == [
-        ("missing_rewards", True),
         ("late_rewards", False),
+        ("default_rewards", False),
     ]
+    assert found.health.findings[1].detail.startswith("30.0% of the rewards")
 
 
 @dataclass

@@ -3,13 +3,14 @@
 import numpy as np
 import pytest
 
+from policies.protocol import FloatArray
 from replay.batch import Batch
 from replay.errors import InvalidLog
 from replay.estimators.base import Estimator
 from replay.estimators.dr import Dm, Dr, SwitchDr
 from replay.estimators.ips import ClippedIps, Ips, Snips
 from replay.intervals import Interval, clopper_pearson, interval
-from replay.sums import JointSums, PairedSums
+from replay.sums import JointSums, PairedSums, Terms
 
 
 def _seen(by: Estimator, *columns: object, **more: object) -> Estimator:
@@ -210,14 +211,51 @@ def test_a_good_reward_model_narrows_the_interval() -> None:
 
 
 def test_a_reward_model_alone_does_not_hide_that_no_row_has_weight() -> None:
-    """Doubly robust without a row that the target agrees with rests on predictions, and says so."""
+    """Doubly robust without a row that the target agrees with rules nothing out, however alike the predictions are."""
     q = np.linspace(0.2, 0.6, 40)
     batch = Batch.of(np.zeros(40), np.full(40, 0.5), np.zeros(40), q_logged=q, q_target=q)
 
     found = _auto(Dr(), batch)
 
-    assert found.lower < 0.4 < found.upper
-    assert "how predictions vary" in found.method
+    assert (found.lower, found.upper) == (0.0, 1.0)
+    assert "no row speaks of the target" in found.method
+
+
+def test_a_model_that_predicts_the_same_everywhere_changes_next_to_nothing() -> None:
+    """One prediction for all rows leaves the interval of IPS, but for how effective rewards are counted."""
+    batch = _log(300, 0.4)
+    same = np.full(300, 0.3)
+    modelled = Batch.of(batch.rewards, batch.propensities, batch.target, q_logged=same, q_target=same)
+
+    plain, doubly = _auto(Ips(), batch), _auto(Dr(), modelled)
+
+    assert (doubly.lower, doubly.upper) == pytest.approx((plain.lower, plain.upper), abs=1e-4)
+
+
+def test_one_odd_prediction_hardly_widens_the_interval_of_the_others() -> None:
+    """How far a missing reward can pull is told by the mean prediction, not by the most extreme one of 300."""
+    batch = _log(300, 0.4)
+    usual = np.full(300, 0.4)
+    odd = np.where(np.arange(300) == 0, 1.0, usual)
+    logs = [Batch.of(batch.rewards, batch.propensities, batch.target, q_logged=q, q_target=q) for q in (usual, odd)]
+
+    ours, widened = (_auto(Dr(), each) for each in logs)
+
+    assert widened.upper - widened.lower == pytest.approx(ours.upper - ours.lower, rel=0.02)
+
+
+def test_the_average_of_clipped_weights_and_clicks_is_not_below_zero() -> None:
+    """Where no reward is below 0, neither is what clipped weights average; the interval says so too."""
+    by = ClippedIps(clip=100.0)
+    rows = 10_000
+    rewards = (np.arange(rows) % 1000 == 0).astype(float)
+    target = np.where(np.arange(rows) == 0, 0.4, 0.01)
+    propensities = np.where(np.arange(rows) == 0, 0.001, 0.01)
+
+    found = _auto(by, Batch.of(rewards, propensities, target))
+
+    assert found.lower >= 0.0
+    assert found.upper > by.value > 0.0
 
 
 def test_the_direct_methods_interval_says_that_it_tells_of_predictions_alone() -> None:
@@ -318,3 +356,42 @@ def test_sums_of_several_parts_have_a_gaussian_interval() -> None:
 
     assert found.method.startswith("gaussian")
     assert found.lower < joint.value < found.upper
+
+
+@pytest.mark.parametrize("by", [Ips, Dr])
+@pytest.mark.parametrize("n", [200, 2_000])
+def test_a_baseline_between_both_policies_has_its_share_of_the_lift(n: int, by: type[Estimator]) -> None:
+    """The lift on 0.8 candidate + 0.2 log is 0.2 of the lift on the log, and so is its interval.
+
+    Both weights lie on a line then, and a phantom off that line would have no say.
+    """
+    rng = np.random.default_rng(3)
+    best = rng.random(n) < 0.925
+    propensities, rewards = np.where(best, 0.925, 0.025), (rng.random(n) < 0.5).astype(float)
+    q = rng.random(n)
+
+    def terms(target: FloatArray, expected: FloatArray) -> Terms:
+        return by().terms(Batch.of(rewards, propensities, target, q_logged=q, q_target=expected))
+
+    def lift(share: float) -> Interval:
+        baseline = terms(share * best + (1.0 - share) * propensities, q + share * 0.05)
+        return interval(PairedSums.of(terms(best.astype(float), q + 0.05), baseline))
+
+    whole, fifth = lift(0.0), lift(0.8)
+
+    width = 0.2 * (whole.upper - whole.lower)
+    assert fifth.lower == pytest.approx(0.2 * whole.lower, abs=0.002 * width)
+    assert fifth.upper == pytest.approx(0.2 * whole.upper, abs=0.002 * width)
+
+
+def test_what_a_candidate_lacks_at_one_end_its_baseline_lacks_at_the_other() -> None:
+    """The interval of the lift of one policy on another is that of the other on the one, mirrored."""
+    rng = np.random.default_rng(8)
+    chosen = rng.integers(4, size=400)
+    clicks = (rng.random(400) < 0.02).astype(float)
+    one, other = (Batch.of(clicks, np.full(400, 0.25), (chosen == each).astype(float)) for each in (0, 1))
+
+    there = interval(PairedSums.of(Ips().terms(one), Ips().terms(other)))
+    back = interval(PairedSums.of(Ips().terms(other), Ips().terms(one)))
+
+    assert (back.lower, back.upper) == pytest.approx((-there.upper, -there.lower), rel=1e-9)

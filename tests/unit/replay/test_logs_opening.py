@@ -130,6 +130,7 @@ def test_a_log_that_cannot_be_opened_says_why(tmp_path: Path) -> None:
     (tmp_path / "b.csv").write_bytes(CSV)
     (tmp_path / "other.csv").write_bytes(b"x,y\n1,2\n")
     (tmp_path / "twice.csv").write_bytes(b"reward,reward\n1,2\n")
+    (tmp_path / "binary.log").write_bytes(b"VWFB\x01\0\0\0\r\0")
     (tmp_path / "folder").mkdir()
 
     assert refused(tmp_path / "nope").code == "log_unreadable"
@@ -142,6 +143,8 @@ def test_a_log_that_cannot_be_opened_says_why(tmp_path: Path) -> None:
     assert refused([tmp_path / "a.json", tmp_path / "b.csv"]).code == "formats_differ"
     assert refused(tmp_path / "a.json", mapping="reward=x").code == "mapping_unused"
     assert refused(tmp_path / "a.json", format="xml").code == "format_unknown"
+    error = refused(tmp_path / "binary.log")
+    assert (error.code, "is binary" in error.detail) == ("log_unreadable", True)
     error = refused(tmp_path / "other.csv")
     assert (error.code, "x, y" in error.detail) == ("mapping_missing", True)
 

@@ -3,6 +3,7 @@
 import itertools
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,13 @@ import numpy as np
 import polars as pl
 import pytest
 
-from replay.candidates import Table
-from replay.evaluate import evaluate
-from replay.logs import open_log
+from replay import evaluate
+from replay.candidates import Given, Logged, Table, parse_candidate
+from replay.estimators import Ips
+from replay.logs import JsonlLog, open_log
 from replay.results import CandidateResult, Evaluation
 from replay.shards import OfSegments, cut
-from replay.tasks import Engine, Partial, Task, run
+from replay.tasks import Engine, Partial, Plan, Task, run
 
 _ROWS = 9_000
 _TARGETS = {
@@ -92,8 +94,9 @@ def assert_same(one: Evaluation, other: Evaluation) -> None:
     mine, theirs = (leaves([each.health, *map(_plain, each.policies.values())]) for each in (one, other))
     assert mine.keys() == theirs.keys()
     for place, value in mine.items():
-        same = pytest.approx(theirs[place], rel=1e-9, abs=1e-12, nan_ok=True)
-        assert value == (same if isinstance(value, float) else theirs[place]), place
+        there = theirs[place]
+        is_number = isinstance(value, float)
+        assert value == (pytest.approx(there, rel=1e-9, abs=1e-12, nan_ok=True) if is_number else there), place
 
 
 def _plain(result: CandidateResult) -> Mapping[str, Any]:
@@ -116,7 +119,7 @@ def leaves(value: Any, place: str = "") -> dict[str, Any]:
 def test_shards_of_files_add_up_to_the_whole(tmp_path: Path, n_files: int, n: int) -> None:
     """Estimates, lifts, slices, diagnostics and health are those of one pass, however the files are dealt out."""
     folder = tables(tmp_path / "log", n_files)
-    policies = {"new": "column:new", "table": Table.of([0.2, 0.3, 0.5])}
+    policies: dict[str, Given] = {"new": "column:new", "table": Table.of([0.2, 0.3, 0.5])}
     engine = Finely(n)
 
     whole = evaluate(open_log(folder, mapping=_TARGETS), policies, by=["day", "segment"])
@@ -160,6 +163,7 @@ def test_segments_are_dealt_out_once(tmp_path: Path) -> None:
         pytest.param({"question": "frozen"}, id="frozen"),
         pytest.param({"question": "deployed"}, id="deployed"),
         pytest.param({"estimators": ["dr"]}, id="a-reward-model"),
+        pytest.param({"interval": "percentile_bootstrap"}, id="a-bootstrap"),
         pytest.param({"baseline": "greedy"}, id="a-baseline-that-learns"),
     ],
 )
@@ -201,3 +205,18 @@ def test_candidates_that_learn_from_all_stay_whole(tmp_path: Path) -> None:
     assert engine.sizes == [1, 2]
     assert_same(shards, whole)
     assert shards.policies["greedy"].over_time == whole.policies["greedy"].over_time
+
+
+def test_only_logs_of_several_files_are_cut() -> None:
+    """A log of another kind, or from standard input, is read by one task; so is one without fixed candidates."""
+    plan = Plan("progressive", {"ips": Ips()}, "ips", (), "columns", 0)
+    logged = Task(None, {"logged": Logged()}, ("logged", Logged()), plan, wants_health=True)
+    learning = {"greedy": parse_candidate("epsilon_greedy", per_segment=True)}
+    tasks = [
+        replace(logged, log=OfSegments(None, 0, 1)),
+        replace(logged, log=JsonlLog(["-", "b.jsonl"])),
+        replace(logged, log=JsonlLog("a.jsonl"), candidates=learning),
+    ]
+    sizes = [[len(one.tasks) for one in cut([task], 2)] for task in tasks]
+
+    assert sizes == [[1], [1], [2]]
