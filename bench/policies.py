@@ -14,6 +14,7 @@ from typing import Any
 
 import orjson
 
+from bench.one_thread import run_with_one_thread
 from bench.policies_family import bench_family, bench_memory, bench_peers
 from bench.policies_public import bench_public
 from bench.policies_thompson import bench_beta, bench_linear
@@ -21,7 +22,6 @@ from bench.policies_vw import bench_vw
 
 __all__ = ["main"]
 
-_ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 _PARTS = ("vw", "vw_plain", "public", "beta", "linear", "family", "peers", "memory")
 
 
@@ -58,14 +58,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _run_with_one_thread() -> None:
-    """Begin again with one thread for linear algebra: the libraries read their variables when they are imported."""
-    if any(os.environ.get(name) != "1" for name in _ONE_THREAD):
-        sys.stdout.flush()
-        os.environ.update(dict.fromkeys(_ONE_THREAD, "1"))
-        os.execv(sys.executable, [sys.executable, "-m", "bench.policies", *sys.argv[1:]])  # noqa: S606 - itself
-
-
 if __name__ == "__main__":
-    _run_with_one_thread()
+    run_with_one_thread("bench.policies")
     sys.exit(main())

@@ -16,15 +16,13 @@ from typing import Any
 
 import orjson
 
+from bench.one_thread import run_with_one_thread
 from bench.replay_fixed import bench_fixed
 from bench.replay_learning import bench_policies, bench_vw
 from bench.replay_memory import bench_memory
 
 __all__ = ["main"]
 
-_ONE_THREAD = (
-    "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "POLARS_MAX_THREADS"
-)  # fmt: skip
 _PARTS = ("vw_learning", "fixed", "memory", "policies")
 
 
@@ -59,14 +57,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _run_with_one_thread() -> None:
-    """Begin again with one thread for linear algebra: the libraries read their variables when they are imported."""
-    if any(os.environ.get(name) != "1" for name in _ONE_THREAD):
-        sys.stdout.flush()
-        os.environ.update(dict.fromkeys(_ONE_THREAD, "1"))
-        os.execv(sys.executable, [sys.executable, "-m", "bench.replay", *sys.argv[1:]])  # noqa: S606 - itself
-
-
 if __name__ == "__main__":
-    _run_with_one_thread()
+    run_with_one_thread("bench.replay")
     sys.exit(main())
