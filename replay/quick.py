@@ -124,7 +124,7 @@ def _floats(texts: Sequence[bytes]) -> FloatArray:
 def _originals(lines: Sequence[bytes], tails: Sequence[bytes], behind: bytes, costs: FloatArray) -> FloatArray:
     """Return the true costs: those of before apprentice mode changed them, where the lines have them."""
     n_original = behind.count(_ORIGINAL)
-    if n_original == 0 and not any(_ORIGINAL in line for line in lines):
+    if n_original == 0 and _ORIGINAL not in b"\n".join(lines):
         return costs
     if n_original != len(lines):
         raise ValueError("some lines have an original cost, or have it where it is not looked for")
