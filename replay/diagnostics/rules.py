@@ -24,6 +24,7 @@ NOTED_APART, MOST_APART = 0.01, 0.05  # of the mean weight from 1: less is the r
 NOTED_P, LEAST_P = 1e-3, 1e-6  # of the choices, given the probabilities
 NOTED_SHARE, MOST_SHARE = 0.01, 0.2  # of events with missing or late rewards
 MOST_OFF = 0.01  # share of events whose probabilities do not sum to 1, or that are duplicates
+HEAVIER = 3.0  # times the largest weight seen: what intervals without `max_weight` provide for, too
 ROUNDING = 1e-6  # of the baseline's mean: propensities that were written as floats of 32 bits differ by so much
 SMALL_PROPENSITY = 1e-4  # a row that was so unlikely can outweigh ten thousand
 
@@ -49,17 +50,30 @@ def candidate_findings(figures: Diagnostics) -> tuple[Finding, ...]:
     return tuple(_candidate(figures))
 
 
+def _off_one(figures: Diagnostics) -> tuple[float, float]:
+    """Return how far the mean weight is from 1, and in how many standard errors.
+
+    A mean below 1 may just lack the heavy row that did not come, of which a sample's own spread knows nothing: so one
+    more row is imagined, with three times the largest weight seen.
+    """
+    below = 1.0 - figures.mean_weight
+    if below <= 0.0:
+        return -below, abs(figures.mean_weight_z)
+    rest = below - (HEAVIER * figures.max_weight - figures.mean_weight) / (figures.n + 1)
+    return max(0.0, rest), abs(figures.mean_weight_z) * max(0.0, rest) / below
+
+
 def _candidate(figures: Diagnostics) -> Iterator[Finding]:
     if not figures.ess > 0.0:
         yield Finding("no_weight", serious=True, detail="The candidate never plays what was logged.")
         return
     if figures.ess < ENOUGH_ESS:
-        detail = f"The effective sample is {figures.ess:.0f} of {figures.n} rows."
+        detail = f"The effective sample is {figures.ess:,.0f} of {figures.n:,} rows, and under {ENOUGH_ESS:,.0f}."
         yield Finding("low_ess", serious=figures.ess < FEWEST_ESS, detail=detail)
     if figures.top_share > MOST_TOP_SHARE:
         detail = f"One row has {figures.top_share:.0%} of all weight (the largest is {figures.max_weight:.4g})."
         yield Finding("heavy_row", serious=True, detail=detail)
-    apart, z = abs(figures.mean_weight - 1.0), abs(figures.mean_weight_z)
+    apart, z = _off_one(figures)
     if apart > NOTED_APART and z > NOTED_Z:
         detail = (
             f"The mean weight is {figures.mean_weight:.4g} instead of 1, {z:.1f} standard errors away "

@@ -425,6 +425,8 @@ SOUND = {
         ({"ess": 0.0, "mean_weight": 0.0}, {"no_weight": True}),
         ({"mean_weight": 1.02, "mean_weight_z": 4.0}, {"mean_weight": False}),
         ({"mean_weight": 0.9, "mean_weight_z": -6.0}, {"mean_weight": True}),
+        ({"mean_weight": 0.9, "mean_weight_z": -6.0, "max_weight": 300.0}, {}),
+        ({"mean_weight": 0.9, "mean_weight_z": -6.0, "max_weight": 400.0}, {}),
         ({"mean_weight": 3.13, "mean_weight_z": 0.98}, {}),
         ({"mean_weight": 1.001, "mean_weight_z": math.inf}, {}),
         ({"unsupported": 0.02}, {"unsupported": False}),
