@@ -58,11 +58,14 @@ class Health:
 
     def _count_ids(self, block: Block) -> None:
         if block.events:
-            self.counts.duplicates.add(event.event_id for event in block.events)
+            self.counts.duplicates.add(_name(event) for event in block.events)
             return
-        self._is_thinned = self._is_thinned or len(block.event_ids) > 0
-        for event_id in block.event_ids:
+        if not len(block.event_ids):
+            return
+        self._is_thinned = True
+        for event_id, slot in zip(block.event_ids, block.slot.tolist(), strict=True):
             name = event_id if isinstance(event_id, bytes) else str(event_id or "").encode()
+            name += b" %d" % slot if slot and name else b""  # a table has a row for each slot of a decision
             if zlib.crc32(name) % _ONE_IN == 0:  # all copies of an id, or none
                 self.counts.duplicates.add((name.decode(errors="replace"),))
 
@@ -109,6 +112,12 @@ class Health:
         health = log_health(counts, events=events, dropped=dropped)
         more = (*_defaults(noted["default_reward"], n), *_repeated(noted["duplicate_reward"], events))
         return replace(health, findings=(*health.findings, *more))
+
+
+def _name(event: LoggedEvent) -> str:
+    """Return what an event is known by: in a table each slot of a decision is a row, and an event, of its own."""
+    slot = event.slots[0].id if len(event.slots) == 1 else ""
+    return f"{event.event_id} {slot}" if slot and event.event_id else event.event_id
 
 
 def _defaults(number: int, n: int) -> Iterator[Finding]:

@@ -141,6 +141,22 @@ def test_events_that_are_there_twice_are_told(kind: Kind, tmp_path: Path) -> Non
     assert "25.00% of the events" in finding.detail or "About" in finding.detail
 
 
+@pytest.mark.parametrize("candidate", ["column:new", "epsilon_greedy"])
+def test_rows_of_a_table_that_are_slots_of_one_decision_are_no_duplicates(candidate: str, tmp_path: Path) -> None:
+    """One row for each slot, with the decision's id in each: read as columns or as events, nothing is there twice."""
+    path = tmp_path / "log.csv"
+    rows = [[i % 2, 0.5, "ab"[i % 2], f"e{i // 3}", i % 3, 0.5] for i in range(1_200)]
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["reward", "propensity", "action", "event_id", "position", "target.new"])
+        writer.writerows(rows)
+    words = {name: name for name in ("action", "event_id", "position", "target.new")}
+
+    found = evaluate(open_log(str(path), mapping=words | {"actions": ["a", "b"]}), {"new": candidate})
+
+    assert "duplicates" not in {one.code for one in found.health.findings}
+
+
 @_KINDS
 def test_wrong_propensities_are_told(kind: Kind, tmp_path: Path) -> None:
     """Propensities that are too small by half make a mean weight of 2, which no right ones would."""
