@@ -85,7 +85,7 @@ def _evaluated(options: argparse.Namespace) -> tuple[Any, Any]:
     if options.engine == "ray":
         from replay.ray_engine import RayEngine  # noqa: PLC0415 - only with the extra `ray`
 
-        common["engine"] = RayEngine(options.ray_address, workers=options.workers)
+        common["engine"] = RayEngine(options.ray_address, workers=options.workers, cut=options.ray_cut)
     policies = _policies(options.policy)
     log = _log(options)
     with _progress(options) as progress:

@@ -43,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--seed", type=int, default=0, metavar="N", help="of whatever is drawn (0)")
     add("--workers", type=int, default=1, metavar="N", help="processes (1)")
     add("--engine", choices=("local", "ray"), default="local", help="where the work runs; ray needs banditd[ray]")
+    add("--ray-cut", choices=("by_candidate", "finely"), default="by_candidate", help="finely: by file and segment too")
     add("--ray-address", default="auto", metavar="ADDRESS", help='of the cluster; "local" starts one (auto)')
     add("--format", default="auto", metavar="F", help="of the log: dsjson, jsonl, obd, csv, parquet (auto)")
     add("--mapping", metavar="FILE|TEXT", help="which column is what, such as reward=click,propensity=p,action=item")

@@ -101,12 +101,13 @@ def test_a_cluster_that_is_there_is_used_and_stays() -> None:
 
 def test_the_command_line_runs_on_ray(tmp_path: Path) -> None:
     """`banditd replay --engine ray --ray-address local` writes what it writes without."""
-    files = {engine: tmp_path / f"{engine}.json" for engine in ("local", "ray")}
+    engines = {"local": ["local"], "ray": ["ray"], "finely": ["ray", "--ray-cut", "finely"]}
+    files = {engine: tmp_path / f"{engine}.json" for engine in engines}
     command: list[str | Path] = [sys.executable, "-m", "banditd", "replay", _LOG, "--policy", "new=epsilon_greedy"]
     command += ["--workers", "2", "--ray-address", "local"]
     for engine, file in files.items():
         done = subprocess.run(
-            [*command, "--engine", engine, "--json", file],
+            [*command, "--engine", *engines[engine], "--json", file],
             check=False,
             capture_output=True,
             text=True,
@@ -117,6 +118,8 @@ def test_the_command_line_runs_on_ray(tmp_path: Path) -> None:
 
     assert json.loads(files["local"].read_text())["events"] == 6_000
     assert files["ray"].read_bytes() == files["local"].read_bytes()
+    whole, cut = (json.loads(files[name].read_text())["policies"]["new"] for name in ("local", "finely"))
+    assert cut["estimates"]["snips"]["value"] == pytest.approx(whole["estimates"]["snips"]["value"], rel=1e-12)
 
 
 @pytest.mark.parametrize("address", ["auto", "ray://127.0.0.1:1"])
