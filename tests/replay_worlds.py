@@ -2,11 +2,13 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
 
 from policies.protocol import FloatArray
 from replay.events import LoggedAction, LoggedEvent, LoggedSlot
@@ -103,3 +105,19 @@ def write_dsjson(events: Sequence[LoggedEvent], path: Path) -> Path:
             }
             file.write(json.dumps(line, separators=(",", ":")) + "\n")
     return path
+
+
+def assert_alike(one: Any, other: Any) -> None:
+    """Demand that two plain values are the same but for the last digits, which differ between processes."""
+    if isinstance(one, Mapping):
+        assert one.keys() == other.keys()
+        for key, inner in one.items():
+            assert_alike(inner, other[key])
+    elif isinstance(one, Sequence) and not isinstance(one, str):
+        assert len(one) == len(other)
+        for mine, theirs in zip(one, other, strict=True):
+            assert_alike(mine, theirs)
+    elif isinstance(one, float):
+        assert one == pytest.approx(other, rel=1e-9, abs=1e-12)
+    else:
+        assert one == other

@@ -21,6 +21,7 @@ from banditd.keys import Keyring
 __all__ = ["add_arguments", "main"]
 
 _WRONG: Final = 1
+_STDERR: Final = 2
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,7 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(options: argparse.Namespace) -> int:
     """Carry the command out; return its exit code: 0, or 1 if something is not as it was."""
-    logs.configure(level="error", stream=sys.stderr.buffer)
+    # The descriptor and not `sys.stderr`: a caller in the same process may put another in its place, and log again.
+    logs.configure(level="error", stream=open(_STDERR, "wb", buffering=0, closefd=False))  # noqa: SIM115 - stays open
     paths = find_store(options)
     selection = Selection(lane=options.lane, since=instant(options.since, option="--since", default=float("-inf")))
     keyring = _keyring(options.keys or paths.keys, must_be_there=options.keys is not None)

@@ -1,15 +1,18 @@
 """A store that is as it was is found to be so, and the first thing in it that is not is named."""
 
+import logging
 import math
 import shutil
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any, get_args
 
 import apsw
 import orjson
 import pytest
+import structlog
 
+from banditd import logs
 from banditd.cli import main
 from banditd.decision import decode_decision
 from banditd.evaluating.entries import Selection
@@ -20,6 +23,18 @@ from banditd.keys import Keyring
 from policies.contest import START
 from tests.traffic import SEGMENTS_TOML, close_windows, settled, traffic
 from tests.world import World
+
+
+@pytest.fixture(autouse=True)
+def logs_as_before() -> Iterator[None]:
+    """Take back that the command quietens the logs of its process, which here is that of all tests."""
+    before, level, root = structlog.get_config(), logs._threshold, logging.getLogger()
+    handlers, root_level = root.handlers, root.level
+    yield
+    structlog.configure(**before)
+    logs._threshold, root.handlers = level, handlers
+    root.setLevel(root_level)
+
 
 ALL = Selection()
 ERASE = """
