@@ -46,15 +46,15 @@ class Recorder:
 
     def adopt(self, parent: Policy) -> None:
         """Fail: a fold never asks for it."""
-        raise AssertionError("a fold never asks for it")
+        raise AssertionError(f"a fold never adopts, not {parent} either")
 
     def dumps(self) -> bytes:
         """Fail: a fold never asks for it."""
-        raise AssertionError("a fold never asks for it")
+        raise AssertionError("a fold never saves")
 
     def loads(self, state: bytes) -> None:
         """Fail: a fold never asks for it."""
-        raise AssertionError("a fold never asks for it")
+        raise AssertionError(f"a fold never loads, not {state!r} either")
 
 
 def _event(n: int, *, at: float = math.nan, reward_at: float = math.nan, **more: Any) -> LoggedEvent:
